@@ -1,0 +1,351 @@
+"""What the orchestrator may know of the runtime: request and result types, and the protocols behind which it stands.
+
+Values only; importing this module loads nothing heavy. `open_runtime` is the one door to the real thing.
+All methods are synchronous and may block; the orchestrator calls them through one bounded thread pool.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from types import MappingProxyType
+from typing import NewType, Protocol
+
+from runtime.errors import (
+    AlreadyExists,
+    DigestMismatch,
+    ImageError,
+    InvalidSpec,
+    InvalidState,
+    KeeperGone,
+    KernelRefused,
+    LaunchFailed,
+    NotFound,
+    ReferenceInvalid,
+    RuntimeFault,
+)
+from runtime.paths import ROOT_VARIABLE, Paths, paths_from
+
+__all__ = [
+    "ROOT_VARIABLE", "AlreadyExists", "BootstrapRequest", "ContainerId", "ContainerRequest", "ContainerState",
+    "Containers", "Digest", "DigestMismatch", "Exit", "ExitKind", "HostFacts", "ImageConfig", "ImageError",
+    "ImageState", "Images", "InvalidSpec", "InvalidState", "KeeperGone", "KernelRefused", "LaunchFailed",
+    "Limits", "LogChunk", "LogOptions", "Logs", "Mount", "NotFound", "Paths", "ReferenceInvalid", "Runtime",
+    "RuntimeEvent", "RuntimeFault", "Snapshot", "Status", "open_runtime", "paths_from",
+]  # fmt: skip
+
+ContainerId = NewType("ContainerId", str)
+"""64 lower-case hex digits."""
+Digest = NewType("Digest", str)
+"""`sha256:` and 64 lower-case hex digits."""
+
+EMPTY: Mapping[str, str] = MappingProxyType({})
+
+
+def _empty() -> Mapping[str, str]:
+    return EMPTY
+
+
+class Status(StrEnum):
+    """Where a container is in its life; the words of `docker inspect .State.Status`."""
+
+    CREATED = "created"
+    RUNNING = "running"
+    EXITED = "exited"
+    DEAD = "dead"
+    """Half removed: only `remove` is allowed."""
+
+
+class ExitKind(StrEnum):
+    """Why a container's process is no more."""
+
+    CODE = "code"
+    SIGNAL = "signal"
+    OOM = "oom"
+    """Killed by the kernel for the container's own memory limit."""
+    LAUNCH = "launch"
+    """It never ran: the start failed."""
+    LOST = "lost"
+    """The keeper died first and the kernel cannot tell any more; counts as a failure, never as 0."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Exit:
+    """How one attempt ended."""
+
+    kind: ExitKind
+    code: int
+    """As a shell would say it: the code, or 128+signal; 255 for LOST."""
+    signal: int | None = None
+    message: str = ""
+    """For LAUNCH: the one clear line."""
+    finished_at_ns: int = 0
+    """Wall clock, nanoseconds since the epoch."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """What a container may use; None is no limit."""
+
+    cpus: float | None = None
+    memory_bytes: int | None = None
+    pids: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mount:
+    """A mount beside the defaults. `kind` is "bind" or "tmpfs"; `target` is a path in the container."""
+
+    kind: str
+    target: str
+    source: str = ""
+    is_read_only: bool = False
+    options: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ContainerRequest:
+    """Everything that is needed to create one container. None means "as the image says"."""
+
+    name: str
+    image: Digest
+    """The image's id: the digest of its config."""
+    image_reference: str
+    """As the user wrote it, for people."""
+    entrypoint: tuple[str, ...] | None = None
+    command: tuple[str, ...] | None = None
+    """entrypoint not None drops the image's command (compose-format §12.1)."""
+    environment: Mapping[str, str | None] = field(default_factory=lambda: MappingProxyType({}))
+    """None removes the variable, the image's included."""
+    working_dir: str | None = None
+    user: str | None = None
+    """`name|uid[:group|gid]`; names are looked up in the container's own /etc/passwd and /etc/group."""
+    hostname: str | None = None
+    """None: the first 12 digits of the container's id."""
+    domainname: str | None = None
+    labels: Mapping[str, str] = field(default_factory=_empty)
+    annotations: Mapping[str, str] = field(default_factory=_empty)
+    limits: Limits = Limits()
+    mounts: tuple[Mount, ...] = ()
+    is_read_only: bool = False
+    stop_signal: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ContainerState:
+    """One container as it is observed. Nothing here is remembered that can be asked of the kernel."""
+
+    id: ContainerId
+    name: str
+    image: Digest
+    image_reference: str
+    labels: Mapping[str, str]
+    status: Status
+    created_at_ns: int
+    command: tuple[str, ...]
+    """The argument vector that is or will be executed."""
+    stop_signal: str = "SIGTERM"
+    limits: Limits = Limits()
+    pid: int | None = None
+    """The host's pid of the container's pid 1, while running."""
+    attempt: int = 0
+    """How often it was started; 0 for one that never was."""
+    started_at_ns: int | None = None
+    exit: Exit | None = None
+    """Of the last attempt that ended; None while the first one runs."""
+    oom_kills: int = 0
+    """How many of its processes the kernel killed for its memory limit, in this attempt."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageConfig:
+    """The part of an image's config that running it needs (OCI image-spec, config.md)."""
+
+    entrypoint: tuple[str, ...] = ()
+    command: tuple[str, ...] = ()
+    environment: Mapping[str, str] = field(default_factory=_empty)
+    working_dir: str = ""
+    user: str = ""
+    stop_signal: str = ""
+    labels: Mapping[str, str] = field(default_factory=_empty)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageState:
+    """One image in the store."""
+
+    id: Digest
+    references: tuple[str, ...]
+    """Normalised, sorted: `docker.io/library/alpine:3.20`, `localhost/app-web:latest`."""
+    config: ImageConfig
+    size_bytes: int
+    created_at_ns: int
+    layers: tuple[Digest, ...] = ()
+    """diff ids, lowest first."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BootstrapRequest:
+    """An image made of a distribution's signed packages (`build: {x-bootstrap: …}`)."""
+
+    distribution: str
+    suite: str
+    variant: str
+    packages: tuple[str, ...]
+    reference: str
+    """The name that the image gets."""
+    labels: Mapping[str, str] = field(default_factory=_empty)
+    where: str = "x-bootstrap"
+    """Path of the request as the user wrote it, for errors."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Snapshot:
+    """What is there now: one consistent answer of the whole runtime."""
+
+    containers: tuple[ContainerState, ...] = ()
+    images: tuple[ImageState, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RuntimeEvent:
+    """Something happened to a container or an image; also the raw matter of `/events`.
+
+    `action` is docker's word: create start die oom kill destroy; for images load build tag delete;
+    `keeper-lost` and `keeper-back` with an empty id.
+    """
+
+    action: str
+    kind: str
+    """"container", "image" or "daemon"."""
+    id: str
+    name: str
+    at_ns: int
+    attributes: Mapping[str, str] = field(default_factory=_empty)
+    """For containers: its labels, `image`, and with `die` `exitCode`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogOptions:
+    """What part of a container's log to read."""
+
+    stdout: bool = True
+    stderr: bool = True
+    since_ns: int | None = None
+    until_ns: int | None = None
+    tail: int | None = None
+    """Only the last so many lines; None is all."""
+    follow: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogChunk:
+    """One line of a log, its newline included where it had one."""
+
+    stream: int
+    """1 stdout, 2 stderr."""
+    at_ns: int
+    """When it was read from the container; 0 where a crash lost the time."""
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostFacts:
+    """What this kernel and these privileges can do; asked once, passed around as a value."""
+
+    kernel: tuple[int, int]
+    architecture: str
+    cgroup_layout: str
+    """"v2", "v1" or "hybrid"."""
+    cgroup_controllers: tuple[str, ...]
+    cpu_count: int
+    memory_bytes: int
+    is_root: bool
+    has_pidfd_info: bool
+    """PIDFD_GET_INFO gives exit statuses of processes that are not our children (6.15)."""
+    has_openat2: bool
+    boot_id: str
+    kernel_release: str = ""
+    operating_system: str = ""
+
+
+class Containers(Protocol):
+    """The life of containers. Every verb is idempotent where its docstring says so."""
+
+    def create(self, request: ContainerRequest) -> ContainerId:
+        """Make a container (record, writable layer); no process yet.
+
+        Raises AlreadyExists for a name in use, NotFound for an unknown image, InvalidSpec for a bad value.
+        """
+
+    def start(self, container: ContainerId) -> None:
+        """Begin the next attempt; return when its program is executing. A no-op when it is running.
+
+        Raises LaunchFailed; the failed attempt is recorded as its exit.
+        """
+
+    def stop(self, container: ContainerId, *, grace_s: float, signal: str | None = None) -> None:
+        """Send its stop signal, wait up to grace_s, then kill the whole cgroup. Idempotent."""
+
+    def kill(self, container: ContainerId, *, signal: str) -> None:
+        """Send a signal to its pid 1. Raises InvalidState when it is not running."""
+
+    def remove(self, container: ContainerId, *, force: bool = False) -> None:
+        """Remove all that is left of it. Idempotent and resumable; a running one needs `force`."""
+
+    def inspect(self, container: ContainerId) -> ContainerState:
+        """Return its state now. Raises NotFound."""
+
+
+class Images(Protocol):
+    """The image store."""
+
+    def images(self) -> tuple[ImageState, ...]: ...
+
+    def resolve(self, reference: str) -> ImageState:
+        """Return the image of this reference or id (prefix). Raises NotFound, ReferenceInvalid."""
+
+    def load(self, archive: Path) -> tuple[ImageState, ...]:
+        """Take in an OCI or docker archive (plain, gzip or zstd). Raises ImageError; nothing is kept then."""
+
+    def bootstrap(
+        self, request: BootstrapRequest, *, progress: Callable[[str], None] | None = None
+    ) -> ImageState:
+        """Return the image for this request, made now unless one with the same inputs is in the store."""
+
+    def remove_image(self, reference: str) -> None: ...
+
+
+class Logs(Protocol):
+    def read_log(self, container: ContainerId, options: LogOptions) -> Iterator[LogChunk]:
+        """Yield the log's lines in order of time; with `follow` go on until the container has ended.
+
+        The iterator blocks while it follows; close it from its own thread, or call `stop` of the LogStream.
+        """
+
+
+class Runtime(Containers, Images, Logs, Protocol):
+    """All of it. `LocalRuntime` is the real one, tests have a FakeRuntime; one contract suite holds both."""
+
+    @property
+    def host(self) -> HostFacts: ...
+
+    def snapshot(self) -> Snapshot: ...
+
+    def subscribe(self, listener: Callable[[RuntimeEvent], None]) -> Callable[[], None]:
+        """Call `listener` from a thread of the runtime for every event from now on; return the way to end it."""
+
+    def close(self) -> None:
+        """Let go of the keeper and all fds. Containers go on."""
+
+
+def open_runtime(paths: Paths) -> Runtime:
+    """Return the runtime of this instance, connected to its keeper.
+
+    Raises KeeperGone when none answers within a second.
+    """
+    from runtime.local import LocalRuntime  # [lazy] the real thing loads ctypes, msgspec and more
+
+    return LocalRuntime(paths)
