@@ -33,7 +33,7 @@ __all__ = [
     "Containers", "Digest", "DigestMismatch", "Exit", "ExitKind", "HostFacts", "ImageConfig", "ImageError",
     "ImageState", "Images", "InvalidSpec", "InvalidState", "KeeperGone", "KernelRefused", "LaunchFailed",
     "Limits", "LogChunk", "LogOptions", "Logs", "Mount", "NotFound", "Paths", "ReferenceInvalid", "Runtime",
-    "RuntimeEvent", "RuntimeFault", "Snapshot", "Status", "open_runtime", "paths_from",
+    "RuntimeEvent", "RuntimeFault", "Snapshot", "Status", "open_runtime", "paths_from", "start_keeper",
 ]  # fmt: skip
 
 ContainerId = NewType("ContainerId", str)
@@ -337,15 +337,31 @@ class Runtime(Containers, Images, Logs, Protocol):
     def subscribe(self, listener: Callable[[RuntimeEvent], None]) -> Callable[[], None]:
         """Call `listener` from a thread of the runtime for every event from now on; return the way to end it."""
 
+    def leave(self) -> bool:
+        """Ask the keeper to end for good, and not to start us again; False while containers live."""
+
     def close(self) -> None:
         """Let go of the keeper and all fds. Containers go on."""
 
 
-def open_runtime(paths: Paths) -> Runtime:
-    """Return the runtime of this instance, connected to its keeper.
+def start_keeper(paths: Paths, manager_argv: tuple[str, ...]) -> None:
+    """Start this instance's keeper unless one runs; it starts the manager from `manager_argv`. Idempotent.
 
+    Returns when the keeper answers; the manager may still be coming up. Raises RuntimeFault with what its log says.
+    """
+    from runtime.local import (
+        start_keeper as start,
+    )  # [lazy] only the first command of an instance needs it
+
+    start(paths, manager_argv)
+
+
+def open_runtime(paths: Paths, *, manager_argv: tuple[str, ...] = ()) -> Runtime:
+    """Return the runtime of this instance, connected to its keeper as its manager.
+
+    When the keeper dies the runtime starts a new one, which gets `manager_argv` to restart us by.
     Raises KeeperGone when none answers within a second.
     """
     from runtime.local import LocalRuntime  # [lazy] the real thing loads ctypes, msgspec and more
 
-    return LocalRuntime(paths)
+    return LocalRuntime(paths, manager_argv=manager_argv)
