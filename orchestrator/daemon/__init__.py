@@ -1,0 +1,1 @@
+"""The manager process: one asyncio loop that serves the API socket and wakes the supervisor."""
