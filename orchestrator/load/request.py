@@ -1,0 +1,80 @@
+"""What loading is asked for, what it reads through, and what it gives: the types of the loader's one interface.
+
+load(request, source) -> Loaded            orchestrator.load.pipeline
+encode_project(project) -> document        orchestrator.load.decode; plain JSON values, for the wire and the store
+decode_document(document) -> Project       its inverse
+digests(project) -> {service: sha256}      orchestrator.load.digest
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Protocol
+
+from orchestrator.errors import LoadErrors, Problem
+from orchestrator.model.project import Project
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoadRequest:
+    """The flags that steer loading, exactly as the user gave them (compose-cli §1)."""
+
+    files: tuple[str, ...] = ()
+    """`-f`; `-` is stdin. Empty: COMPOSE_FILE, then discovery."""
+    project_name: str | None = None
+    """`-p`."""
+    project_directory: str | None = None
+    env_files: tuple[str, ...] = ()
+    """`--env-file`; empty: COMPOSE_ENV_FILES, then the default `.env`."""
+    profiles: tuple[str, ...] = ()
+    """`--profile`; empty: COMPOSE_PROFILES."""
+    services: tuple[str, ...] = ()
+    """Services named on the command line: all their profiles become active. An unknown one is NotFoundError."""
+    only_services: bool = False
+    """Keep only `services` and what they depend on (`config SERVICE…`)."""
+
+
+class Source(Protocol):
+    """The caller's machine as loading sees it. Paths are absolute; errors are the OSErrors of the system."""
+
+    def working_directory(self) -> str: ...
+
+    def environment(self) -> Mapping[str, str]: ...
+
+    def read(self, path: str) -> bytes:
+        """Return the whole content; OSError (EFBIG) when it is larger than a stack file may be."""
+
+    def read_stdin(self) -> bytes: ...
+
+    def is_file(self, path: str) -> bool:
+        """Return whether there is something other than a directory (a FIFO and /dev/null count)."""
+
+    def is_directory(self, path: str) -> bool: ...
+
+    def real_path(self, path: str) -> str:
+        """Return the path with every symbolic link resolved, as far as it exists."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Loaded:
+    """A stack file, loaded."""
+
+    project: Project
+    warnings: tuple[Problem, ...] = ()
+    refused: tuple[Problem, ...] = ()
+    """Keys that the format has, that are set here, and that trice does not put in force yet, each with its place.
+
+    `config` prints them as warnings; whatever acts on the project calls `in_force` first.
+    """
+    consulted: Mapping[str, str | None] = field(default_factory=lambda: MappingProxyType({}))
+    """Variables of the caller's environment that loading asked for (None: not set). With them a reload gives the same."""
+    environment: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    """The project environment: the caller's over the env files (`config --environment`)."""
+
+    def in_force(self) -> Project:
+        """Return the project, or raise LoadErrors with all that trice would have to ignore in it."""
+        if self.refused:
+            raise LoadErrors(*self.refused)
+        return self.project
