@@ -1,0 +1,68 @@
+"""How an ended attempt is told: wait statuses and OOM counts to `Exit`; signal names to numbers. Pure."""
+
+from __future__ import annotations
+
+import os
+import signal as signals
+
+from runtime.api import Exit, ExitKind
+from runtime.errors import InvalidSpec
+from runtime.records import Ending
+
+LOST_CODE = 255
+
+
+def exit_of(ending: Ending) -> Exit:
+    """Return the exit as people and policies see it.
+
+    A SIGKILL of pid 1 with kills counted in its memory group is OOM; an unknown status is LOST, never 0.
+    """
+    if ending.launch_error:
+        return Exit(
+            kind=ExitKind.LAUNCH,
+            code=ending.launch_code,
+            message=ending.launch_error,
+            finished_at_ns=ending.at_ns,
+        )
+    if ending.status is None:
+        return Exit(
+            kind=ExitKind.LOST,
+            code=LOST_CODE,
+            message="the keeper was lost before it, so its exit status is unknown",
+            finished_at_ns=ending.at_ns,
+        )
+    code = os.waitstatus_to_exitcode(ending.status)
+    if code >= 0:
+        return Exit(kind=ExitKind.CODE, code=code, finished_at_ns=ending.at_ns)
+    number = -code
+    is_oom = number == signals.SIGKILL and ending.oom_kills > 0
+    return Exit(
+        kind=ExitKind.OOM if is_oom else ExitKind.SIGNAL,
+        code=128 + number,
+        signal=number,
+        finished_at_ns=ending.at_ns,
+    )
+
+
+def signal_number(text: str) -> int:
+    """Return the number for `SIGTERM`, `term`, `15`, `RTMIN+3`. Raises InvalidSpec."""
+    name = text.strip().upper()
+    if name.isdigit() and 1 <= int(name) <= signals.SIGRTMAX:
+        return int(name)
+    name = name.removeprefix("SIG")
+    for base, first in (("RTMIN", signals.SIGRTMIN), ("RTMAX", signals.SIGRTMAX)):
+        offset = name.removeprefix(base)
+        if name.startswith(base) and (offset == "" or offset[1:].isdigit()):
+            return _in_range(text, int(first) + int(offset or 0))
+    number = signals.Signals.__members__.get(f"SIG{name}")
+    if number is None:
+        raise InvalidSpec(
+            "signal", f'no such signal "{text}"; expected a name such as SIGTERM, or a number'
+        )
+    return int(number)
+
+
+def _in_range(text: str, number: int) -> int:
+    if not signals.SIGRTMIN <= number <= signals.SIGRTMAX:
+        raise InvalidSpec("signal", f'no such signal "{text}"')
+    return number

@@ -1,0 +1,174 @@
+"""What is kept on disk of a container: its record, how its attempts ended, and the index of both in memory.
+
+    <lib>/containers/<id>/
+      container.json   Record: what was asked for, and how often it was started    written by the manager
+      config.json      the OCI spec made of it                                     written by the manager
+      exit.json        how the last attempt's process ended                        written by the keeper
+      ended.json       Ending: what the manager added (OOM kills, a failed launch) written by the manager
+      upper/ work/     the writable layer
+      log/             raw, index
+
+A container appears by renaming a complete directory into place and goes by renaming it to the trash, so every moment of
+a crash leaves it whole or gone. Whether it *runs* is never read from here.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import TypeVar
+
+import msgspec
+
+from runtime.api import ContainerId, ContainerRequest
+from runtime.errors import AlreadyExists, NotFound, RuntimeFault
+from runtime.linux.files import write_atomic
+from runtime.paths import Paths
+
+VERSION = 1
+T = TypeVar("T", bound=msgspec.Struct)
+
+
+class Record(msgspec.Struct, frozen=True, kw_only=True):
+    """One container as it was asked for. `attempt` counts its starts."""
+
+    version: int = VERSION
+    id: ContainerId
+    request: ContainerRequest
+    argv: tuple[str, ...]
+    stop_signal: str
+    created_at_ns: int
+    attempt: int = 0
+
+
+class KeeperExit(msgspec.Struct, frozen=True, kw_only=True):
+    """The keeper's report: `status` is a wait status, None when nobody can know it any more."""
+
+    version: int = VERSION
+    attempt: int
+    status: int | None
+    at_ns: int
+    started_at_ns: int = 0
+
+
+class Ending(msgspec.Struct, frozen=True, kw_only=True):
+    """What the manager found out about an attempt that has ended."""
+
+    version: int = VERSION
+    attempt: int
+    at_ns: int
+    started_at_ns: int = 0
+    status: int | None = None
+    oom_kills: int = 0
+    launch_error: str = ""
+    launch_code: int = 0
+
+
+def read_document(path: Path, kind: type[T]) -> T | None:
+    """Return the document, or None when it is not (or no longer) there.
+
+    Raises RuntimeFault for a version that this trice does not know, or text that is no such document.
+    """
+    try:
+        text = path.read_bytes()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    try:
+        document = msgspec.json.decode(text, type=kind)
+    except msgspec.DecodeError as error:
+        raise RuntimeFault(
+            f"cannot read {path}: {error}; remove it if it cannot be repaired"
+        ) from error
+    version = getattr(document, "version", VERSION)
+    if version != VERSION:
+        raise RuntimeFault(f"cannot read {path}: version {version} is of a newer trice")
+    return document
+
+
+class Records:
+    """The containers of one instance. One writer (the manager); safe to use from several threads."""
+
+    def __init__(self, paths: Paths) -> None:
+        self._paths = paths
+        self._lock = threading.Lock()
+        self._by_id: dict[ContainerId, Record] = {}
+        self._endings: dict[ContainerId, Ending] = {}
+        paths.containers.mkdir(parents=True, exist_ok=True, mode=0o700)
+        for directory in sorted(paths.containers.iterdir()):
+            if directory.name.startswith("."):
+                continue
+            record = read_document(directory / "container.json", Record)
+            if record is None:
+                continue
+            self._by_id[record.id] = record
+            ending = read_document(directory / "ended.json", Ending)
+            if ending is not None:
+                self._endings[record.id] = ending
+
+    def __iter__(self) -> Iterator[Record]:
+        with self._lock:
+            return iter(tuple(self._by_id.values()))
+
+    def get(self, container: ContainerId) -> Record:
+        """Return its record. Raises NotFound."""
+        record = self._by_id.get(container)
+        if record is None:
+            raise NotFound(f"no such container: {container[:12]}")
+        return record
+
+    def ending(self, container: ContainerId) -> Ending | None:
+        return self._endings.get(container)
+
+    def directory(self, container: ContainerId) -> Path:
+        return self._paths.containers / container
+
+    def run_directory(self, container: ContainerId) -> Path:
+        return self._paths.containers_run / container
+
+    def add(self, record: Record, config: bytes) -> None:
+        """Make the container's directory, whole or not at all. Raises AlreadyExists for its name."""
+        with self._lock:
+            for other in self._by_id.values():
+                if other.request.name == record.request.name:
+                    raise AlreadyExists(
+                        f'the name "{other.request.name}" is in use by container {other.id[:12]}'
+                    )
+            fresh = self._paths.containers / f".{record.id}"
+            fresh.mkdir(mode=0o700)
+            for name in ("upper", "work", "log"):
+                (fresh / name).mkdir(mode=0o700)
+            (fresh / "upper").chmod(0o755)
+            write_atomic(str(fresh / "config.json"), config, fsync=False)
+            write_atomic(str(fresh / "container.json"), msgspec.json.encode(record), fsync=True)
+            fresh.rename(self.directory(record.id))
+            self._by_id[record.id] = record
+
+    def update(self, record: Record) -> None:
+        """Replace its record on disk and here."""
+        path = self.directory(record.id) / "container.json"
+        write_atomic(str(path), msgspec.json.encode(record), fsync=False)
+        with self._lock:
+            self._by_id[record.id] = record
+
+    def end(self, container: ContainerId, ending: Ending) -> None:
+        """Record durably how an attempt ended."""
+        path = self.directory(container) / "ended.json"
+        write_atomic(str(path), msgspec.json.encode(ending), fsync=True)
+        self._endings[container] = ending
+
+    def keeper_exit(self, container: ContainerId) -> KeeperExit | None:
+        return read_document(self.directory(container) / "exit.json", KeeperExit)
+
+    def config(self, container: ContainerId) -> bytes:
+        return (self.directory(container) / "config.json").read_bytes()
+
+    def drop(self, container: ContainerId) -> None:
+        """Forget it: its directory goes to the trash in one rename. Idempotent."""
+        with self._lock:
+            self._paths.trash.mkdir(parents=True, exist_ok=True, mode=0o700)
+            with suppress(FileNotFoundError):
+                self.directory(container).rename(self._paths.trash / f"container-{container}")
+            self._by_id.pop(container, None)
+            self._endings.pop(container, None)
