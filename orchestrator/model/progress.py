@@ -1,8 +1,8 @@
 """What a long command tells while it works: one record per thing and step. Values only.
 
-The words are those of compose-cli §8: `Container demo-web-1` is `Creating`, then `Created`. The API sends a record as one
-JSON object (docs/architecture.md, "The API"); the plain output prints one line of it.
-"""
+The words are those of compose-cli §8: `Container demo-web-1` is `Creating`, then `Created`. The API
+sends a record as one JSON object (docs/architecture.md, "The API"); the plain output prints one
+line of it. """
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""The steps that a plan is made of: the smallest that can be retried, each idempotent, with its cause and its needs.
+"""The steps that a plan is made of: the smallest that can be retried, each idempotent, with its
+cause and its needs.
 
-The executor decides nothing; all that an action must know is in it. An action's `key` names it within its plan and reads
-like what it does: `start demo-web-1`.
-"""
+The executor decides nothing; all that an action must know is in it. An action's `key` names it
+within its plan and reads like what it does: `start demo-web-1`."""
 
 from __future__ import annotations
 
@@ -33,7 +33,8 @@ class CreateContainer:
 
     service: ServiceName
     request: ContainerRequest
-    """`image` is empty when this plan builds it: then it is what `image_reference` names at that time."""
+    """`image` is empty when this plan builds it: then it is what `image_reference` names at that
+    time."""
     cause: str
     needs: tuple[str, ...] = ()
     is_replacement: bool = False

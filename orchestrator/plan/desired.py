@@ -1,4 +1,5 @@
-"""What is wanted of one project: its stack file, revision and goals. Pure values, and how a command changes them."""
+"""What is wanted of one project: its stack file, revision and goals. Pure values, and how a command
+changes them."""
 
 from __future__ import annotations
 
@@ -46,13 +47,15 @@ class Desired:
     revision: Revision
     state: State
     project: Project | None = None
-    """None: only labels are known of it (`down` of something that was never brought up by this manager)."""
+    """None: only labels are known of it (`down` of something that was never brought up by this
+    manager)."""
     digests: Mapping[ServiceName, str] = field(default_factory=lambda: MappingProxyType({}))
     """config-hash of every service of the project (orchestrator.load.digest)."""
     goals: Mapping[ServiceName, State] = field(default_factory=lambda: MappingProxyType({}))
     """Services that somebody asked for; a service that is not here is left as it is."""
     settled: frozenset[ServiceName] = frozenset()
-    """Services that are kept running as they are: asked for earlier, not by this revision, so not recreated."""
+    """Services that are kept running as they are: asked for earlier, not by this revision, so not
+    recreated."""
     scale: Mapping[ServiceName, int] = field(default_factory=_no_numbers)
     """Overrides of the file's scale."""
     recreate: frozenset[ServiceName] = frozenset()

@@ -1,5 +1,5 @@
-"""The result of deciding: actions, what is waited for, and what is wrong. `text()` is what tests compare and
-`up --dry-run` prints: the same plan always gives the same text."""
+"""The result of deciding: actions, what is waited for, and what is wrong. `text()` is what tests
+compare and `up --dry-run` prints: the same plan always gives the same text."""
 
 from __future__ import annotations
 

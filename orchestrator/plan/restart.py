@@ -1,8 +1,8 @@
-"""When an ended container is started again: restart policy, back-off, attempts. Pure; time is an argument.
+"""When an ended container is started again: restart policy, back-off, attempts. Pure; time is an
+argument.
 
-compose-format §25: back-off 100 ms doubling to 1 min; the first restart after 10 s or more of running is immediate.
-A user's stop cancels the policy until the next start by hand or `up`.
-"""
+compose-format §25: back-off 100 ms doubling to 1 min; the first restart after 10 s or more of
+running is immediate. A user's stop cancels the policy until the next start by hand or `up`."""
 
 from __future__ import annotations
 

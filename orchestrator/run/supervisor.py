@@ -1,4 +1,5 @@
-"""The keyed loop: one worker a project, newest desired state wins. (Signatures first; the body follows.)"""
+"""The keyed loop: one worker a project, newest desired state wins. (Signatures first; the body
+follows.)"""
 
 from __future__ import annotations
 
@@ -67,10 +68,11 @@ class ProjectView:
 
 
 class Supervisor:
-    """Holds every project to its desired state. All coroutines belong to the loop that `resume` ran on.
+    """Holds every project to its desired state. All coroutines belong to the loop that `resume` ran
+    on.
 
-    `report` functions are called on that loop, in order, and never after their command's coroutine returned.
-    """
+    `report` functions are called on that loop, in order, and never after their command's coroutine
+    returned."""
 
     def __init__(
         self,
@@ -83,7 +85,8 @@ class Supervisor:
     ) -> None: ...
 
     async def resume(self) -> None:
-        """Read the store, listen to the runtime and take up every project. Call once, before all else."""
+        """Read the store, listen to the runtime and take up every project. Call once, before all
+        else."""
 
     async def up(
         self,
@@ -93,23 +96,25 @@ class Supervisor:
         options: UpOptions = UP_DEFAULTS,
         report: Report,
     ) -> Outcome:
-        """Make a new revision of the document's project and wait until it holds, or a service failed to start.
+        """Make a new revision of the document's project and wait until it holds, or a service
+        failed to start.
 
-        Raises LoadErrors for a document that cannot be decoded, NotFoundError (`no such service: X`).
-        All other failures are in the Outcome.
-        """
+        Raises LoadErrors for a document that cannot be decoded, NotFoundError (`no such service:
+        X`). All other failures are in the Outcome."""
         ...
 
     async def down(
         self, name: str, *, options: DownOptions = DOWN_DEFAULTS, report: Report
     ) -> Outcome:
-        """Stop and remove the project's containers, dependents first. Nothing there: ok, with a Warning record."""
+        """Stop and remove the project's containers, dependents first. Nothing there: ok, with a
+        Warning record."""
         ...
 
     async def stop(
         self, name: str, *, options: DownOptions = DOWN_DEFAULTS, report: Report
     ) -> Outcome:
-        """Stop the project's containers, keep them; they stay stopped until `up`. Raises NotFoundError."""
+        """Stop the project's containers, keep them; they stay stopped until `up`. Raises
+        NotFoundError."""
         ...
 
     async def plan(
@@ -119,7 +124,8 @@ class Supervisor:
         services: tuple[str, ...] = (),
         options: UpOptions = UP_DEFAULTS,
     ) -> Plan:
-        """Return what `up` would do now (`.text()`, `.actions`, `.problems`); nothing is changed."""
+        """Return what `up` would do now (`.text()`, `.actions`, `.problems`); nothing is
+        changed."""
         ...
 
     async def stop_all(self, report: Report) -> Outcome:
@@ -127,7 +133,8 @@ class Supervisor:
         ...
 
     async def start_container(self, container: ContainerId) -> None:
-        """Start one container by hand; its restart policy holds again. Raises what Runtime.start raises."""
+        """Start one container by hand; its restart policy holds again. Raises what Runtime.start
+        raises."""
 
     async def stop_container(self, container: ContainerId, *, grace_s: float | None = None) -> None:
         """Stop one container by hand; its restart policy is cancelled until it is started again."""
@@ -136,7 +143,8 @@ class Supervisor:
         """Send a signal by hand; SIGKILL and its stop signal cancel the restart policy."""
 
     async def remove_container(self, container: ContainerId, *, force: bool = False) -> None:
-        """Remove one container by hand; a wanted one is made again, for that is what its project says."""
+        """Remove one container by hand; a wanted one is made again, for that is what its project
+        says."""
 
     def projects(self) -> tuple[ProjectView, ...]:
         """Return all projects with a desired state, sorted by name, without history."""
@@ -151,4 +159,5 @@ class Supervisor:
         ...
 
     async def close(self) -> None:
-        """Stop looking after the projects; containers go on. Waits for actions that are under way."""
+        """Stop looking after the projects; containers go on. Waits for actions that are under
+        way."""

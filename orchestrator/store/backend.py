@@ -1,9 +1,10 @@
-"""The store of desired state, as its users need it: keys, values with revisions, compare-and-put, watch.
+"""The store of desired state, as its users need it: keys, values with revisions, compare-and-put,
+watch.
 
-A key is text with `/` between its parts and carries the node from the start: `node/<node>/project/<name>/desired`.
-Every write takes the next number of one counter (the store's revision), and an entry remembers the number of its
-last write, as etcd does; so another backend can stand behind the same protocol.
-"""
+A key is text with `/` between its parts and carries the node from the start:
+`node/<node>/project/<name>/desired`. Every write takes the next number of one counter (the store's
+revision), and an entry remembers the number of its last write, as etcd does; so another backend can
+stand behind the same protocol."""
 
 from __future__ import annotations
 
@@ -58,7 +59,8 @@ class Store(Protocol):
         """Return all entries whose key begins with prefix, sorted by key: one consistent view."""
 
     def compare_and_put(self, key: str, value: bytes, *, expected: int) -> int:
-        """Write the key if its revision is `expected` (0: it must not exist); return its new revision.
+        """Write the key if its revision is `expected` (0: it must not exist); return its new
+        revision.
 
         Durable when it returns. Raises StoreConflict with the revision that is there.
         """
@@ -66,11 +68,12 @@ class Store(Protocol):
     def commit(self, writes: Sequence[Write]) -> int:
         """Do all writes or none, durably, under one new revision, which is returned.
 
-        Raises StoreConflict for the first expectation that does not hold. No writes: the current revision.
-        """
+        Raises StoreConflict for the first expectation that does not hold. No writes: the current
+        revision."""
 
     def watch(self, prefix: str, listener: Callable[[Change], None]) -> Callable[[], None]:
-        """Call listener for every later change below prefix, from the thread that wrote; return the way to end it.
+        """Call listener for every later change below prefix, from the thread that wrote; return the
+        way to end it.
 
         Listeners must be quick and must not write.
         """

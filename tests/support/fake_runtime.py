@@ -1,0 +1,508 @@
+"""An in-memory runtime that obeys the same state machine as the real one (tests/contract holds both
+to it).
+
+Beside the protocol it has what tests need: images out of nothing, programs that end, faults, gates
+that hold a verb until the test lets it go, and a trace of every verb with how many ran at once."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tarfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import TypeVar
+
+import msgspec
+
+from runtime.api import (
+    AlreadyExists,
+    BootstrapRequest,
+    ContainerId,
+    ContainerRequest,
+    ContainerState,
+    Digest,
+    Exit,
+    ExitKind,
+    HostFacts,
+    ImageConfig,
+    ImageError,
+    ImageState,
+    InvalidState,
+    LaunchFailed,
+    LogChunk,
+    LogOptions,
+    NotFound,
+    ReferenceInvalid,
+    RuntimeEvent,
+    Snapshot,
+    Status,
+)
+
+Listener = Callable[[RuntimeEvent], None]
+
+
+@dataclass(slots=True)
+class _Fault:
+    verb: str
+    pattern: str
+    error: Exception
+    times: int
+
+
+class FakeRuntime:
+    """The whole Runtime protocol in memory. Every method may be called from any thread."""
+
+    def __init__(self, *, now_ns: Callable[[], int] = time.time_ns) -> None:
+        self._now_ns = now_ns
+        self._lock = threading.RLock()
+        self._ended = threading.Condition(self._lock)
+        self._containers: dict[ContainerId, ContainerState] = {}
+        self._images: dict[Digest, ImageState] = {}
+        self._logs: dict[ContainerId, list[LogChunk]] = {}
+        self._listeners: list[Listener] = []
+        self._faults: list[_Fault] = []
+        self._gates: dict[tuple[str, str], threading.Event] = {}
+        self._programs: dict[str, Callable[[int], Exit | None]] = {}
+        self._serial = 0
+        self._running: dict[str, int] = {}
+        self.trace: list[str] = []
+        """Every verb that was begun, as `start demo-web-1`."""
+        self.peak: dict[str, int] = {}
+        """The most verbs of a kind that ran at once; `*` is all of them together."""
+        self.requests: dict[str, ContainerRequest] = {}
+        """The newest request of every name."""
+
+    # What tests set up and do from outside.
+
+    def add_image(
+        self, reference: str, *, config: ImageConfig | None = None, salt: str = ""
+    ) -> ImageState:
+        """Put an image in the store; the same name with another salt moves the name to a new
+        image."""
+        return self._put_image(
+            reference, config or ImageConfig(command=("sleep", "inf")), reference + "\0" + salt
+        )
+
+    def on_start(self, pattern: str, program: Callable[[int], Exit | None]) -> None:
+        """Let starts of the containers that match ask program(attempt) how they end at once (None:
+        run on).
+
+        An Exit of kind LAUNCH makes `start` raise LaunchFailed.
+        """
+        self._programs[pattern] = program
+
+    def fail(self, verb: str, pattern: str, error: Exception, *, times: int = 1) -> None:
+        """Let the next `times` calls of a verb on a matching name raise error, without any
+        effect."""
+        with self._lock:
+            self._faults.append(_Fault(verb, pattern, error, times))
+
+    def gate(self, verb: str, name: str) -> threading.Event:
+        """Hold this verb on this name until the returned event is set."""
+        return self._gates.setdefault((verb, name), threading.Event())
+
+    def end(self, name: str, *, code: int = 0, kind: ExitKind = ExitKind.CODE) -> None:
+        """Let a running container's program end by itself."""
+        with self._lock:
+            state = self.by_name(name)
+            signal = code - 128 if kind is ExitKind.SIGNAL else None
+        self._end(state.id, Exit(kind=kind, code=code, signal=signal))
+
+    def by_name(self, name: str) -> ContainerState:
+        """Return the container of this name; NotFound."""
+        with self._lock:
+            for state in self._containers.values():
+                if state.name == name:
+                    return state
+        raise NotFound(f"no such container: {name}")
+
+    def set_state(self, name: str, **changes: object) -> None:
+        """Change what is observed of a container, as something outside of trice would."""
+        with self._lock:
+            state = self.by_name(name)
+            self._containers[state.id] = replace(state, **changes)  # type: ignore[arg-type]
+
+    def write_log(self, name: str, line: str, *, stream: int = 1) -> None:
+        """Let a container write one line."""
+        with self._lock:
+            chunk = LogChunk(stream=stream, at_ns=self._now_ns(), data=line.encode() + b"\n")
+            self._logs[self.by_name(name).id].append(chunk)
+            self._ended.notify_all()
+
+    def emit(self, action: str, *, kind: str = "daemon") -> None:
+        """Send an event that belongs to no container, as `keeper-back`."""
+        self._tell(RuntimeEvent(action=action, kind=kind, id="", name="", at_ns=self._now_ns()))
+
+    # Containers
+
+    def create(self, request: ContainerRequest) -> ContainerId:
+        with self._verb("create", request.name), self._lock:
+            if any(state.name == request.name for state in self._containers.values()):
+                raise AlreadyExists(f"cannot create {request.name}: the name is in use")
+            if request.image not in self._images:
+                raise NotFound(f"no such image: {request.image_reference}")
+            image = self._images[request.image].config
+            self._serial += 1
+            text = f"{request.name} {self._serial}"
+            container = ContainerId(hashlib.sha256(text.encode()).hexdigest())
+            self.requests[request.name] = request
+            self._logs[container] = []
+            self._containers[container] = ContainerState(
+                id=container,
+                name=request.name,
+                image=request.image,
+                image_reference=request.image_reference,
+                labels=dict(request.labels),
+                status=Status.CREATED,
+                created_at_ns=self._now_ns(),
+                command=_arguments(request, image),
+                stop_signal=request.stop_signal or image.stop_signal or "SIGTERM",
+                limits=request.limits,
+            )
+        self._tell_of("create", container)
+        return container
+
+    def start(self, container: ContainerId) -> None:
+        with self._verb("start", self.inspect(container).name), self._lock:
+            state = self.inspect(container)
+            if state.status is Status.RUNNING:
+                return
+            if state.status is Status.DEAD:
+                raise InvalidState(state.name, state.status, "start")
+            attempt = state.attempt + 1
+            now_ns = self._now_ns()
+            end = self._program(state.name)(attempt)
+            started = replace(
+                state,
+                status=Status.RUNNING,
+                attempt=attempt,
+                started_at_ns=now_ns,
+                pid=100_000 + self._serial + attempt,
+                oom_kills=0,
+            )
+            self._containers[container] = started
+            if end is not None and end.kind is ExitKind.LAUNCH:
+                failed = replace(end, finished_at_ns=now_ns)
+                self._containers[container] = replace(
+                    started, status=Status.EXITED, pid=None, exit=failed
+                )
+                raise LaunchFailed(step="execute", errno=2, reason=end.message or "no such file")
+        self._tell_of("start", container)
+        if end is not None:
+            self._end(container, end)
+
+    def stop(self, container: ContainerId, *, grace_s: float, signal: str | None = None) -> None:
+        with self._verb("stop", self.inspect(container).name):
+            if self.inspect(container).status is Status.RUNNING:
+                self._end(container, Exit(kind=ExitKind.SIGNAL, code=143, signal=15))
+
+    def kill(self, container: ContainerId, *, signal: str) -> None:
+        state = self.inspect(container)
+        with self._verb("kill", state.name):
+            if self.inspect(container).status is not Status.RUNNING:
+                raise InvalidState(state.name, state.status, "kill")
+            self._tell_of("kill", container)
+            if signal.removeprefix("SIG") in {"KILL", "9"}:
+                self._end(container, Exit(kind=ExitKind.SIGNAL, code=137, signal=9))
+
+    def remove(self, container: ContainerId, *, force: bool = False) -> None:
+        with self._lock:
+            known = self._containers.get(container)
+        if known is None:
+            return
+        with self._verb("remove", known.name):
+            state = self.inspect(container)
+            if state.status is Status.RUNNING:
+                if not force:
+                    raise InvalidState(state.name, state.status, "remove")
+                self._end(container, Exit(kind=ExitKind.SIGNAL, code=137, signal=9))
+            with self._lock:
+                state = self._containers.pop(container)
+                self._logs.pop(container, None)
+                self._ended.notify_all()
+            self._tell(_event("destroy", state, self._now_ns()))
+
+    def inspect(self, container: ContainerId) -> ContainerState:
+        with self._lock:
+            state = self._containers.get(container)
+        if state is None:
+            raise NotFound(f"no such container: {container[:12]}")
+        return state
+
+    # Images
+
+    def images(self) -> tuple[ImageState, ...]:
+        with self._lock:
+            return tuple(self._images.values())
+
+    def resolve(self, reference: str) -> ImageState:
+        if not reference or reference != reference.lower() or " " in reference:
+            raise ReferenceInvalid(f'invalid reference "{reference}"')
+        name = normalised(reference)
+        with self._lock:
+            for image in self._images.values():
+                is_named = name in image.references or image.id == reference
+                if is_named or image.id.removeprefix("sha256:").startswith(reference):
+                    return image
+        raise NotFound(f"no such image: {reference}")
+
+    def load(self, archive: Path) -> tuple[ImageState, ...]:
+        with self._verb("load", archive.name):
+            return tuple(
+                self._put_image(reference, config, identity)
+                for reference, config, identity in _read_archive(archive)
+            )
+
+    def bootstrap(
+        self, request: BootstrapRequest, *, progress: Callable[[str], None] | None = None
+    ) -> ImageState:
+        with self._verb("build", request.reference):
+            if progress is not None:
+                progress(f"{request.distribution} {request.suite}")
+            packages = ",".join(request.packages)
+            identity = f"{request.distribution}/{request.suite}/{request.variant}/{packages}"
+            config = ImageConfig(command=("sh",), labels=dict(request.labels))
+            return self._put_image(request.reference, config, identity)
+
+    def remove_image(self, reference: str) -> None:
+        with self._verb("remove-image", reference), self._lock:
+            del self._images[self.resolve(reference).id]
+
+    # Logs
+
+    def read_log(self, container: ContainerId, options: LogOptions) -> Iterator[LogChunk]:
+        self.inspect(container)
+        return self._read_log(container, options)
+
+    def _read_log(self, container: ContainerId, options: LogOptions) -> Iterator[LogChunk]:
+        with self._lock:
+            chunks = [chunk for chunk in self._logs[container] if _is_wanted(chunk, options)]
+            position = len(self._logs[container])
+        yield from chunks if options.tail is None else chunks[len(chunks) - options.tail :]
+        while options.follow:
+            with self._lock:
+                log = self._logs.get(container, [])
+                news, position = log[position:], len(log)
+                state = self._containers.get(container)
+                if not news and (state is None or state.status is not Status.RUNNING):
+                    return
+                if not news:
+                    self._ended.wait(timeout=1)
+            yield from (chunk for chunk in news if _is_wanted(chunk, options))
+
+    # The rest of the protocol
+
+    @property
+    def host(self) -> HostFacts:
+        return HostFacts(
+            kernel=(6, 1),
+            architecture="x86_64",
+            cgroup_layout="v2",
+            cgroup_controllers=("cpu", "memory", "pids"),
+            cpu_count=2,
+            memory_bytes=2**32,
+            is_root=True,
+            has_pidfd_info=False,
+            has_openat2=True,
+            boot_id=self.boot_id,
+        )
+
+    boot_id = "fake-boot"
+
+    def snapshot(self) -> Snapshot:
+        with self._lock:
+            return Snapshot(
+                containers=tuple(self._containers.values()), images=tuple(self._images.values())
+            )
+
+    def subscribe(self, listener: Listener) -> Callable[[], None]:
+        with self._lock:
+            self._listeners.append(listener)
+
+        def end() -> None:
+            with self._lock:
+                if listener in self._listeners:
+                    self._listeners.remove(listener)
+
+        return end
+
+    def leave(self) -> bool:
+        with self._lock:
+            return all(state.status is not Status.RUNNING for state in self._containers.values())
+
+    def close(self) -> None:
+        with self._lock:
+            self._listeners.clear()
+
+    # Inside
+
+    @contextmanager
+    def _verb(self, verb: str, name: str) -> Iterator[None]:
+        with self._lock:
+            self.trace.append(f"{verb} {name}")
+            for kind in (verb, "*"):
+                self._running[kind] = self._running.get(kind, 0) + 1
+                self.peak[kind] = max(self.peak.get(kind, 0), self._running[kind])
+        try:
+            gate = self._gates.get((verb, name))
+            if gate is not None and not gate.wait(timeout=20):
+                raise AssertionError(f"the gate of {verb} {name} was never opened")
+            self._fail_if_told(verb, name)
+            yield
+        finally:
+            with self._lock:
+                for kind in (verb, "*"):
+                    self._running[kind] -= 1
+
+    def _fail_if_told(self, verb: str, name: str) -> None:
+        with self._lock:
+            for fault in self._faults:
+                if fault.verb == verb and fnmatchcase(name, fault.pattern) and fault.times > 0:
+                    fault.times -= 1
+                    raise fault.error
+
+    def _program(self, name: str) -> Callable[[int], Exit | None]:
+        for pattern, program in self._programs.items():
+            if fnmatchcase(name, pattern):
+                return program
+        return lambda attempt: None
+
+    def _end(self, container: ContainerId, end: Exit) -> None:
+        with self._lock:
+            state = self._containers[container]
+            if state.status is not Status.RUNNING:
+                return
+            done = replace(end, finished_at_ns=self._now_ns())
+            self._containers[container] = replace(state, status=Status.EXITED, pid=None, exit=done)
+            self._ended.notify_all()
+        self._tell_of("die", container)
+
+    def _put_image(self, reference: str, config: ImageConfig, identity: str) -> ImageState:
+        text = json.dumps([identity, sorted(config.labels.items()), config.command])
+        image_id = Digest("sha256:" + hashlib.sha256(text.encode()).hexdigest())
+        name = normalised(reference)
+        with self._lock:
+            for other in list(self._images.values()):
+                kept = tuple(known for known in other.references if known != name)
+                self._images[other.id] = replace(other, references=kept)
+            known = self._images.get(image_id)
+            references = tuple(sorted({name, *(known.references if known else ())}))
+            self._images[image_id] = ImageState(
+                id=image_id,
+                references=references,
+                config=config,
+                size_bytes=1,
+                created_at_ns=self._now_ns(),
+            )
+            image = self._images[image_id]
+        self._tell(
+            RuntimeEvent(action="tag", kind="image", id=image_id, name=name, at_ns=self._now_ns())
+        )
+        return image
+
+    def _tell_of(self, action: str, container: ContainerId) -> None:
+        with self._lock:
+            state = self._containers.get(container)
+        if state is not None:
+            self._tell(_event(action, state, self._now_ns()))
+
+    def _tell(self, event: RuntimeEvent) -> None:
+        with self._lock:
+            listeners = tuple(self._listeners)
+        for listener in listeners:
+            listener(event)
+
+
+def normalised(reference: str) -> str:
+    """Return the full form of a reference: registry, repository and tag."""
+    first, slash, _ = reference.partition("/")
+    has_registry = bool(slash) and ("." in first or ":" in first or first == "localhost")
+    path = reference if has_registry else f"docker.io/{'' if slash else 'library/'}{reference}"
+    return path if ":" in path.rpartition("/")[2] else f"{path}:latest"
+
+
+def _event(action: str, state: ContainerState, at_ns: int) -> RuntimeEvent:
+    attributes = {**state.labels, "image": state.image_reference, "name": state.name}
+    if action == "die" and state.exit is not None:
+        attributes["exitCode"] = str(state.exit.code)
+    return RuntimeEvent(
+        action=action,
+        kind="container",
+        id=state.id,
+        name=state.name,
+        at_ns=at_ns,
+        attributes=attributes,
+    )
+
+
+def _arguments(request: ContainerRequest, image: ImageConfig) -> tuple[str, ...]:
+    if request.entrypoint is not None:
+        return request.entrypoint + (request.command or ())
+    return image.entrypoint + (image.command if request.command is None else request.command)
+
+
+def _is_wanted(chunk: LogChunk, options: LogOptions) -> bool:
+    is_stream = options.stdout if chunk.stream == 1 else options.stderr
+    is_late = options.since_ns is None or chunk.at_ns >= options.since_ns
+    is_early = options.until_ns is None or chunk.at_ns <= options.until_ns
+    return is_stream and is_late and is_early
+
+
+class _Descriptor(msgspec.Struct):
+    digest: str
+    annotations: dict[str, str] = {}
+
+
+class _Index(msgspec.Struct):
+    manifests: list[_Descriptor]
+
+
+class _Manifest(msgspec.Struct):
+    config: _Descriptor
+
+
+class _Command(msgspec.Struct):
+    entrypoint: list[str] | None = msgspec.field(name="Entrypoint", default=None)
+    cmd: list[str] | None = msgspec.field(name="Cmd", default=None)
+
+
+class _Config(msgspec.Struct):
+    config: _Command = msgspec.field(default_factory=_Command)
+
+
+_Document = TypeVar("_Document", _Index, _Manifest, _Config)
+
+
+def _read_archive(archive: Path) -> list[tuple[str, ImageConfig, str]]:
+    """Return reference, config and identity of each image of an OCI archive."""
+    found = []
+    try:
+        with tarfile.open(archive) as tar:
+            for descriptor in _member(tar, "index.json", _Index).manifests:
+                manifest = _member(tar, _blob(descriptor.digest), _Manifest)
+                command = _member(tar, _blob(manifest.config.digest), _Config).config
+                config = ImageConfig(
+                    entrypoint=tuple(command.entrypoint or ()), command=tuple(command.cmd or ())
+                )
+                name = descriptor.annotations["org.opencontainers.image.ref.name"]
+                found.append((name, config, manifest.config.digest))
+    except (tarfile.TarError, KeyError, msgspec.DecodeError, OSError) as error:
+        raise ImageError(f"cannot load {archive}: not an OCI archive: {error}") from error
+    return found
+
+
+def _member(tar: tarfile.TarFile, name: str, kind: type[_Document]) -> _Document:
+    file = tar.extractfile(name)
+    if file is None:
+        raise KeyError(name)
+    return msgspec.json.decode(file.read(), type=kind)
+
+
+def _blob(digest: str) -> str:
+    return "blobs/" + digest.replace(":", "/")
