@@ -1,7 +1,7 @@
-"""What loading is asked for, what it reads through, and what it gives: the types of the loader's one interface.
+"""What loading is asked for, reads through, and gives: the types of the loader's one interface.
 
 load(request, source) -> Loaded            orchestrator.load.pipeline
-encode_project(project) -> document        orchestrator.load.decode; plain JSON values, for the wire and the store
+encode_project(project) -> document        orchestrator.load.decode; plain JSON values
 decode_document(document) -> Project       its inverse
 digests(project) -> {service: sha256}      orchestrator.load.digest
 """
@@ -31,25 +31,25 @@ class LoadRequest:
     profiles: tuple[str, ...] = ()
     """`--profile`; empty: COMPOSE_PROFILES."""
     services: tuple[str, ...] = ()
-    """Services named on the command line: all their profiles become active. An unknown one is NotFoundError."""
+    """Services named on the command line: their profiles become active; unknown: NotFoundError."""
     only_services: bool = False
     """Keep only `services` and what they depend on (`config SERVICE…`)."""
 
 
 class Source(Protocol):
-    """The caller's machine as loading sees it. Paths are absolute; errors are the OSErrors of the system."""
+    """The caller's machine as loading sees it. Paths are absolute; errors are plain OSErrors."""
 
     def working_directory(self) -> str: ...
 
     def environment(self) -> Mapping[str, str]: ...
 
     def read(self, path: str) -> bytes:
-        """Return the whole content; OSError (EFBIG) when it is larger than a stack file may be."""
+        """Return the whole content; EFBIG when it is larger than a stack file may be."""
 
     def read_stdin(self) -> bytes: ...
 
     def is_file(self, path: str) -> bool:
-        """Return whether there is something other than a directory (a FIFO and /dev/null count)."""
+        """Return whether something other than a directory is there (/dev/null counts)."""
 
     def is_directory(self, path: str) -> bool: ...
 
@@ -64,17 +64,20 @@ class Loaded:
     project: Project
     warnings: tuple[Problem, ...] = ()
     refused: tuple[Problem, ...] = ()
-    """Keys that the format has, that are set here, and that trice does not put in force yet, each with its place.
+    """Keys of the format that are set here and that trice does not put in force yet.
 
     `config` prints them as warnings; whatever acts on the project calls `in_force` first.
     """
     consulted: Mapping[str, str | None] = field(default_factory=lambda: MappingProxyType({}))
-    """Variables of the caller's environment that loading asked for (None: not set). With them a reload gives the same."""
+    """Variables of the caller's environment that loading asked for (None: not set).
+
+    With these a later load without the caller gives the same result.
+    """
     environment: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     """The project environment: the caller's over the env files (`config --environment`)."""
 
     def in_force(self) -> Project:
-        """Return the project, or raise LoadErrors with all that trice would have to ignore in it."""
+        """Return the project; raise LoadErrors with all that would have to be ignored in it."""
         if self.refused:
             raise LoadErrors(*self.refused)
         return self.project
