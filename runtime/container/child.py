@@ -1,0 +1,44 @@
+"""What the steps of a launch share while they run in the child. Import-light."""
+
+from __future__ import annotations
+
+import os
+
+from runtime.container.user import Identity
+
+SYNC_FD = 3
+FIFO_FD = 4
+"""Where the two descriptors that outlive "close_fds" are then."""
+
+
+class Child:
+    """The half-made container: the descriptors and decisions that one step leaves for the next."""
+
+    __slots__ = (
+        "environment", "executable", "fifo", "identity", "is_masked_attached", "masked", "null", "proc", "root", "sync", "umask",
+    )  # fmt: skip
+
+    def __init__(self, sync: int) -> None:
+        self.sync = sync
+        self.fifo = -1
+        self.root = -1
+        """O_PATH of the container's root, before and after the pivot."""
+        self.proc = -1
+        """A procfs of our own that nobody else can have mounted over."""
+        self.null = -1
+        self.masked = -1
+        self.is_masked_attached = False
+        self.identity = Identity(0, 0, (0,), "/root")
+        self.environment: dict[str, str] = {}
+        self.executable = ""
+        self.umask = 0o022
+
+
+def refuse(number: int, reason: str, path: str = "") -> OSError:
+    """Return the error of a step that we, not the kernel, refuse."""
+    return OSError(number, reason, path) if path else OSError(number, reason)
+
+
+def kernel_error(number: int, path: str = "") -> OSError:
+    """Return the error with the kernel's own words for its number."""
+    return refuse(number, os.strerror(number), path)

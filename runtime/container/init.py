@@ -1,0 +1,90 @@
+"""A container's first process: cloned from whoever calls, it runs the launch program and becomes the payload.
+
+The keeper is one caller, `trice-runtime` another. The caller must be single-threaded and, so that /proc/self/exe inside
+the half-made container is never a file of the host, executed from a sealed memfd (security.md row 1).
+Everything is imported before the fork; the child imports nothing, looks up no name service and leaves by execve or
+os._exit alone. Import-light.
+
+What the child does is `program.run`; the messages are drawn in `wire`.
+"""
+
+from __future__ import annotations
+
+import _signal
+import _socket
+import os
+
+from runtime.container.child import Child
+from runtime.container.program import Prepared, run
+from runtime.linux import fds, ns, prctl
+
+EXIT_FAILED = 127
+"""The child's own exit code after it has reported a failure."""
+
+_SIGNALS = tuple(_signal.valid_signals())
+_SETTABLE = tuple(number for number in _SIGNALS if number not in (_signal.SIGKILL, _signal.SIGSTOP))
+
+
+class Launched:
+    """A child on its way. The caller owns both descriptors.
+
+    `sync_fd` (SOCK_SEQPACKET) gives at most one READY or FAILED frame, then the end of file: at execve, or at death.
+    """
+
+    __slots__ = ("pid", "pidfd", "sync_fd")
+
+    def __init__(self, pid: int, pidfd: int, sync_fd: int) -> None:
+        self.pid = pid
+        self.pidfd = pidfd
+        self.sync_fd = sync_fd
+
+
+def launch(prepared: Prepared, stdio: tuple[int, int, int]) -> Launched:
+    """Clone a child that runs the program with these descriptors as its 0, 1 and 2; return at once.
+
+    The caller keeps its own copies of `stdio`. Raises OSError when there can be no child (EAGAIN, ENOMEM, EPERM).
+    """
+    ours, theirs = _socket.socketpair(
+        _socket.AF_UNIX, _socket.SOCK_SEQPACKET | _socket.SOCK_CLOEXEC
+    )
+    # No signal may run a handler of the caller's in the child.
+    mask = _signal.pthread_sigmask(_signal.SIG_SETMASK, _SIGNALS)
+    try:
+        pid, pidfd = ns.clone(prepared.flags)
+        if pid == 0:
+            _become_container(prepared, stdio, theirs.fileno())
+    finally:
+        _signal.pthread_sigmask(_signal.SIG_SETMASK, mask)
+    theirs.close()
+    return Launched(pid, pidfd, ours.detach())
+
+
+def _become_container(prepared: Prepared, stdio: tuple[int, int, int], sync: int) -> None:
+    """Be the child: never comes back."""
+    try:
+        prctl.set_dumpable(dumpable=False)
+        os.setsid()
+        os.umask(0)
+        child = Child(_place_stdio(stdio, sync))
+        _reset_signals()
+        run(prepared, child)
+    finally:
+        os._exit(EXIT_FAILED)
+
+
+def _place_stdio(stdio: tuple[int, int, int], sync: int) -> int:
+    """Put the three descriptors at 0, 1, 2, whatever numbers they have; return where `sync` is now."""
+    high = [fds.duplicate_above(fd, 16) for fd in stdio]
+    sync = fds.duplicate_above(sync, 16)
+    for number, fd in enumerate(high):
+        os.dup2(fd, number)
+        os.close(fd)
+    return sync
+
+
+def _reset_signals() -> None:
+    """Give every signal its default action, then let them come: an ignored SIGPIPE would be inherited by the payload."""
+    for number in _SETTABLE:
+        if _signal.getsignal(number) != _signal.SIG_DFL:
+            _signal.signal(number, _signal.SIG_DFL)
+    _signal.pthread_sigmask(_signal.SIG_SETMASK, ())

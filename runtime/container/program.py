@@ -1,0 +1,327 @@
+"""The launch program: a list of operations as data, checked and made ready before the fork.
+
+    {"version": 1, "flags": <CLONE_NEW… bits>, "ops": [[name, argument, …], …]}
+
+Each op is one system call or one small closed step; `OPERATIONS` below says which there are, what arguments each takes,
+how it is called in an error ("mount /proc"), and which function carries it out in the child. Import-light: the keeper
+prepares programs.
+"""
+
+from __future__ import annotations
+
+from runtime.container import steps_mount, steps_process, wire
+from runtime.container.child import Child
+from runtime.linux import caps, lightjson, mount, ns, seccomp
+from runtime.linux.limits import RESOURCES
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from typing import TypeAlias
+
+    Json: TypeAlias = lightjson.Json
+    Prepare: TypeAlias = Callable[..., tuple[object, ...]]
+
+VERSION = 1
+MAX_DOCUMENT = 4 << 20
+"""Bytes of a program; the environment and arguments of an exec have at most 2 MiB."""
+MAX_OPS = 2000
+ALLOWED_FLAGS = (
+    ns.CLONE_NEWNS | ns.CLONE_NEWPID | ns.CLONE_NEWNET | ns.CLONE_NEWUTS | ns.CLONE_NEWIPC
+)
+
+
+class Operation:
+    """One kind of op. `shape` has a type an argument; `label` is filled with them; `ready` converts them."""
+
+    __slots__ = ("label", "ready", "run", "shape")
+
+    def __init__(
+        self, run: Callable[..., None], shape: str, label: str, ready: Prepare | None = None
+    ) -> None:
+        self.run = run
+        self.shape = shape
+        self.label = label
+        self.ready = ready
+
+
+class Prepared:
+    """A program that can be launched, any number of times."""
+
+    __slots__ = ("flags", "labels", "steps")
+
+    def __init__(
+        self,
+        flags: int,
+        steps: Sequence[tuple[Callable[..., None], tuple[object, ...]]],
+        labels: Sequence[str],
+    ) -> None:
+        self.flags = flags
+        self.steps = tuple(steps)
+        self.labels = tuple(labels)
+
+
+def _attribute_bits(text: str) -> int:
+    bits = 0
+    for name in text.split(",") if text else ():
+        if name not in mount.ATTRIBUTES:
+            raise ValueError(f"unknown mount attribute {name!r}")
+        bits |= mount.ATTRIBUTES[name]
+    return bits
+
+
+def _options(texts: Sequence[str]) -> tuple[tuple[str, str | None], ...]:
+    """Split "key=value"; a key alone is a flag."""
+    pairs: list[tuple[str, str | None]] = []
+    for text in texts:
+        key, equals, value = text.partition("=")
+        pairs.append((key, value if equals else None))
+    return tuple(pairs)
+
+
+def _capability_mask(text: str) -> int:
+    return caps.mask_of(text.split(",") if text else [])
+
+
+def _namespace_flag(name: str) -> int:
+    for known, flag in ns.FLAG_NAMES:
+        if known == name:
+            return flag
+    raise ValueError(f"unknown namespace {name!r}")
+
+
+def _node(text: str) -> tuple[str, int, int]:
+    """ "null c 1:3 666" as (name, mode with type, device)."""
+    name, kind, numbers, mode = text.split(" ")
+    major, minor = numbers.split(":")
+    if kind != "c" or "/" in name:
+        raise ValueError(f"device {text!r}")
+    return name, 0o020000 | int(mode, 8), _device(int(major), int(minor))
+
+
+def _device(major: int, minor: int) -> int:
+    from os import makedev  # os is loaded already; this only names it
+
+    return makedev(major, minor)
+
+
+def _link(text: str) -> tuple[str, str]:
+    name, _, target = text.partition(" -> ")
+    return name, target
+
+
+def _variables(texts: Sequence[str]) -> tuple[dict[str, str]]:
+    variables: dict[str, str] = {}
+    for text in texts:
+        key, equals, value = text.partition("=")
+        if not key or not equals or "\0" in text:
+            raise ValueError(f"environment entry {key!r}")
+        variables[key] = value
+    return (variables,)
+
+
+def _resource(name: str) -> int:
+    if name not in RESOURCES:
+        raise ValueError(f"unknown resource limit {name!r}")
+    return RESOURCES[name]
+
+
+def _argv(texts: Sequence[str]) -> tuple[tuple[str, ...]]:
+    if not texts:
+        raise ValueError("no command")
+    return (tuple(texts),)
+
+
+OPERATIONS: Mapping[str, Operation] = {
+    # name: what it does, argument types (s text, i number, S list of texts, I list of numbers), words for errors
+    "join_cgroup": Operation(steps_mount.join_cgroup, "s", "join cgroup {0}"),
+    "join_namespace": Operation(
+        steps_mount.join_namespace, "ss", "join namespace {1}",
+        lambda kind, path: (path, _namespace_flag(kind)),
+    ),
+    "unshare": Operation(
+        steps_mount.unshare, "s", "make a {0} namespace", lambda kind: (_namespace_flag(kind),)
+    ),
+    "private": Operation(steps_mount.private, "", "make all mounts private"),
+    "loopback": Operation(steps_mount.loopback, "", "bring lo up"),
+    "open_procfs": Operation(steps_mount.open_procfs, "", "open procfs"),
+    "write_proc": Operation(steps_mount.write_proc, "ss", "write /proc/{0}"),
+    "open_fifo": Operation(steps_process.open_fifo, "s", "open {0}"),
+    "overlay_root": Operation(
+        steps_mount.overlay_root, "sSssss", "mount the root file system at {4}",
+        lambda base, lower, upper, work, at, attributes: (
+            base, tuple(lower), upper, work, at, _attribute_bits(attributes)
+        ),
+    ),
+    "bind_root": Operation(
+        steps_mount.bind_root, "ss", "use root directory {0}",
+        lambda path, attributes: (path, _attribute_bits(attributes)),
+    ),
+    "mount": Operation(
+        steps_mount.mount_new, "sssSi", "mount {1}",
+        lambda kind, target, attributes, options, strict: (
+            kind, target, _attribute_bits(attributes), _options(options), strict
+        ),
+    ),
+    "bind": Operation(
+        steps_mount.bind, "sssii", "mount {1}",
+        lambda source, target, attributes, recursive, over_proc: (
+            source, target, _attribute_bits(attributes), recursive, over_proc
+        ),
+    ),
+    "devices": Operation(
+        steps_mount.devices, "sSSSS", "mount /dev",
+        lambda attributes, options, nodes, symlinks, directories: (
+            _attribute_bits(attributes), _options(options), tuple(map(_node, nodes)), tuple(map(_link, symlinks)),
+            tuple(directories),
+        ),
+    ),
+    "mask_sources": Operation(steps_mount.mask_sources, "", "prepare masked paths"),
+    "mask": Operation(steps_mount.mask, "s", "mask {0}"),
+    "read_only": Operation(steps_mount.make_read_only, "s", "make {0} read-only"),
+    "pivot": Operation(steps_mount.pivot, "", "change to the new root"),
+    "root_read_only": Operation(steps_mount.root_read_only, "", "make the root read-only"),
+    "hostname": Operation(steps_process.hostname, "s", "set hostname {0}"),
+    "domainname": Operation(steps_process.domainname, "s", "set domainname {0}"),
+    "close_fds": Operation(steps_process.close_fds, "", "close descriptors"),
+    "ids": Operation(steps_process.ids, "iiI", "run as user {0}:{1}"),
+    "user": Operation(steps_process.user_name, "sI", "run as user {0!r}"),
+    "own_stdio": Operation(steps_process.own_stdio, "", "give stdout and stderr to the user"),
+    "working_dir": Operation(steps_process.working_dir, "s", "use working directory {0}"),
+    "rlimit": Operation(
+        steps_process.set_rlimit, "sii", "set resource limit {0}",
+        lambda name, soft, hard: (_resource(name), soft, hard),
+    ),
+    "no_new_privileges": Operation(steps_process.no_new_privileges, "", "set no_new_privs"),
+    "seccomp": Operation(
+        steps_process.load_seccomp, "s", "load the seccomp filter",
+        lambda code: (seccomp.program(bytes.fromhex(code)),),
+    ),
+    "bounding": Operation(
+        steps_process.limit_bounding, "s", "limit capabilities", lambda names: (_capability_mask(names),)
+    ),
+    "become": Operation(steps_process.become, "", "change to the user"),
+    "capabilities": Operation(
+        steps_process.capabilities, "ssss", "set capabilities",
+        lambda *sets: tuple(map(_capability_mask, sets)),
+    ),
+    "environment": Operation(steps_process.environment, "S", "set the environment", _variables),
+    "umask": Operation(steps_process.set_umask, "i", "set umask"),
+    "find": Operation(steps_process.find, "s", "execute"),
+    "ready": Operation(steps_process.ready, "", "report"),
+    "wait_start": Operation(steps_process.wait_start, "", "wait for start"),
+    "execute": Operation(steps_process.execute, "S", "execute", _argv),
+}  # fmt: skip
+
+
+def prepare(document: bytes) -> Prepared:
+    """Decode and check a program, and make every buffer that its steps need. Raises ValueError for what it does not know."""
+    flags, ops = _decode(document)
+    steps: list[tuple[Callable[..., None], tuple[object, ...]]] = []
+    labels: list[str] = []
+    for index, (name, arguments) in enumerate(ops):
+        operation = OPERATIONS[name]
+        try:
+            ready = operation.ready(*arguments) if operation.ready else tuple(arguments)
+        except ValueError as error:
+            raise ValueError(f"op {index} ({name}): {error}") from None
+        steps.append((operation.run, ready))
+        labels.append(operation.label.format(*arguments))
+    return Prepared(flags, steps, labels)
+
+
+def describe(document: bytes) -> str:
+    """Return the program as text, one line an op; same program, same text. Values of the environment are left out."""
+    flags, ops = _decode(document)
+    names = [name for name, flag in ns.FLAG_NAMES if flags & flag]
+    lines = [f"clone {' '.join(names)}".rstrip()]
+    for name, arguments in ops:
+        lines.append(" ".join([name, *(_shown(name, argument) for argument in arguments)]))
+    return "\n".join(lines)
+
+
+def failure(prepared: Prepared, frame: bytes) -> dict[str, str | int]:
+    """Return what a FAILED frame says: step, errno, reason, path: the arguments of `LaunchFailed`.
+
+    Raises wire.ProtocolError for a frame that this program cannot have sent.
+    """
+    tag, step, errno, text = wire.decode(frame)
+    if tag != wire.FAILED or step >= len(prepared.labels):
+        raise wire.ProtocolError("not a failure of this program")
+    reason, path = wire.reason_and_path(text)
+    return {"step": prepared.labels[step], "errno": errno, "reason": reason, "path": path}
+
+
+def run(prepared: Prepared, child: Child) -> None:
+    """Carry the program out, in the child. Comes back only when a step failed: the failure has been reported."""
+    index = 0
+    try:
+        for index, (step, arguments) in enumerate(prepared.steps):
+            step(child, *arguments)
+        raise ValueError("the program does not end in execute")
+    except OSError as error:
+        path = error.filename if isinstance(error.filename, str) else ""
+        frame = wire.encode(
+            wire.FAILED, index, error.errno or 0, error.strerror or str(error), path
+        )
+    except Exception as error:  # noqa: BLE001 - the child's last handler: whatever it is goes up the handshake
+        frame = wire.encode(wire.FAILED, index, 0, f"{type(error).__name__}: {error}")
+    steps_process.report(child, frame)
+
+
+def _decode(document: bytes) -> tuple[int, list[tuple[str, list[Json]]]]:
+    if len(document) > MAX_DOCUMENT:
+        raise ValueError(f"a launch program of {len(document)} bytes is too long")
+    program = lightjson.loads(document)
+    if not isinstance(program, dict) or program.keys() != {"version", "flags", "ops"}:
+        raise ValueError("a launch program has version, flags and ops")
+    flags, ops = program["flags"], program["ops"]
+    if program["version"] != VERSION:
+        raise ValueError(f"launch program of version {program['version']!r}, not {VERSION}")
+    if not _is_number(flags) or not isinstance(flags, int) or flags & ~ALLOWED_FLAGS:
+        raise ValueError(f"clone flags {flags!r}")
+    if not isinstance(ops, list) or not 0 < len(ops) <= MAX_OPS:
+        raise ValueError("a launch program needs operations")
+    return flags, [_checked(index, op) for index, op in enumerate(ops)]
+
+
+def _checked(index: int, op: Json) -> tuple[str, list[Json]]:
+    if not isinstance(op, list) or not op or not isinstance(op[0], str):
+        raise ValueError(f"op {index} is not a list with a name")
+    name, arguments = op[0], op[1:]
+    operation = OPERATIONS.get(name)
+    if operation is None:
+        raise ValueError(f"op {index}: unknown operation {name!r}")
+    if len(arguments) != len(operation.shape) or not all(map(_fits, operation.shape, arguments)):
+        raise ValueError(f"op {index} ({name}): wrong arguments")
+    return name, arguments
+
+
+def _fits(kind: str, value: Json) -> bool:
+    match kind:
+        case "s":
+            return _is_text(value)
+        case "i":
+            return _is_number(value)
+        case "S":
+            return isinstance(value, list) and all(map(_is_text, value))
+        case _:
+            return isinstance(value, list) and all(map(_is_number, value))
+
+
+def _is_text(value: Json) -> bool:
+    return isinstance(value, str) and "\0" not in value
+
+
+def _is_number(value: Json) -> bool:
+    return type(value) is int and 0 <= value < 1 << 64
+
+
+def _shown(name: str, argument: Json) -> str:
+    if name == "environment" and isinstance(argument, list):
+        return ",".join(str(entry).partition("=")[0] for entry in argument)
+    if name == "seccomp" and isinstance(argument, str):
+        return f"{len(argument) // (2 * seccomp.INSTRUCTION_SIZE)} instructions"
+    if isinstance(argument, list):
+        return f"[{', '.join(map(str, argument))}]"
+    return str(argument) if argument != "" else "-"

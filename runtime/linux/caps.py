@@ -1,0 +1,87 @@
+"""Capabilities: names, sets as bit masks, and the calls that give them up. Import-light.
+
+A mask has bit N set for capability number N (capabilities(7)).
+"""
+
+from __future__ import annotations
+
+from ctypes import Structure, byref, c_int, c_uint32, c_void_p
+from errno import EINVAL
+
+from runtime.linux.libc import system_call
+from runtime.linux.prctl import (
+    PR_CAP_AMBIENT,
+    PR_CAP_AMBIENT_CLEAR_ALL,
+    PR_CAP_AMBIENT_RAISE,
+    PR_CAPBSET_DROP,
+    prctl,
+)
+
+NAMES = (
+    "CHOWN", "DAC_OVERRIDE", "DAC_READ_SEARCH", "FOWNER", "FSETID", "KILL", "SETGID", "SETUID", "SETPCAP",
+    "LINUX_IMMUTABLE", "NET_BIND_SERVICE", "NET_BROADCAST", "NET_ADMIN", "NET_RAW", "IPC_LOCK", "IPC_OWNER",
+    "SYS_MODULE", "SYS_RAWIO", "SYS_CHROOT", "SYS_PTRACE", "SYS_PACCT", "SYS_ADMIN", "SYS_BOOT", "SYS_NICE",
+    "SYS_RESOURCE", "SYS_TIME", "SYS_TTY_CONFIG", "MKNOD", "LEASE", "AUDIT_WRITE", "AUDIT_CONTROL", "SETFCAP",
+    "MAC_OVERRIDE", "MAC_ADMIN", "SYSLOG", "WAKE_ALARM", "BLOCK_SUSPEND", "AUDIT_READ", "PERFMON", "BPF",
+    "CHECKPOINT_RESTORE",
+)  # fmt: skip
+"""Without CAP_, in the kernel's order: the index is the number."""
+
+_NUMBERS = {name: number for number, name in enumerate(NAMES)}
+_VERSION_3 = 0x20080522
+
+
+class _Header(Structure):
+    _fields_ = (("version", c_uint32), ("pid", c_int))
+
+
+class _Data(Structure):
+    _fields_ = (("effective", c_uint32), ("permitted", c_uint32), ("inheritable", c_uint32))
+
+
+_capset = system_call("capset", c_void_p, c_void_p)
+
+
+def mask_of(names: list[str] | tuple[str, ...]) -> int:
+    """Return the mask of these names (CAP_ in front or not). Raises ValueError for one that is unknown."""
+    mask = 0
+    for name in names:
+        number = _NUMBERS.get(name.removeprefix("CAP_"))
+        if number is None:
+            raise ValueError(f"unknown capability {name!r}")
+        mask |= 1 << number
+    return mask
+
+
+def limit_bounding(mask: int) -> None:
+    """Give up for good every capability that is not in `mask` (and all that this kernel has beyond our names)."""
+    for number in range(64):
+        if mask >> number & 1:
+            continue
+        try:
+            prctl(PR_CAPBSET_DROP, number, 0, 0, 0)
+        except OSError as error:
+            if error.errno != EINVAL:
+                raise
+            if number >= len(NAMES):
+                return  # past the kernel's last capability
+
+
+def set_capabilities(*, effective: int, permitted: int, inheritable: int) -> None:
+    """Set this thread's three sets (capset(2)). Raises OSError EPERM for one that is not permitted now."""
+    header = _Header(_VERSION_3, 0)
+    data = (_Data * 2)()
+    for half in range(2):
+        shift = 32 * half
+        data[half].effective = effective >> shift & 0xFFFFFFFF
+        data[half].permitted = permitted >> shift & 0xFFFFFFFF
+        data[half].inheritable = inheritable >> shift & 0xFFFFFFFF
+    _capset(byref(header), byref(data))
+
+
+def set_ambient(mask: int) -> None:
+    """Make the ambient set exactly `mask`; each must be permitted and inheritable."""
+    prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0)
+    for number in range(64):
+        if mask >> number & 1:
+            prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, number, 0, 0)

@@ -1,0 +1,76 @@
+"""Namespaces: making them, joining them, and clone3. Import-light."""
+
+from __future__ import annotations
+
+import os
+from ctypes import addressof, c_char_p, c_int, c_long, c_size_t, c_uint64, get_errno, sizeof
+
+from runtime.linux.libc import LIBC_LOCKED, NUMBERS, failure, function
+
+CLONE_PIDFD = 0x00001000
+CLONE_NEWTIME = 0x00000080
+CLONE_NEWNS = 0x00020000
+CLONE_NEWCGROUP = 0x02000000
+CLONE_NEWUTS = 0x04000000
+CLONE_NEWIPC = 0x08000000
+CLONE_NEWUSER = 0x10000000
+CLONE_NEWPID = 0x20000000
+CLONE_NEWNET = 0x40000000
+
+FLAG_NAMES = (
+    ("mnt", CLONE_NEWNS), ("pid", CLONE_NEWPID), ("net", CLONE_NEWNET), ("uts", CLONE_NEWUTS),
+    ("ipc", CLONE_NEWIPC), ("cgroup", CLONE_NEWCGROUP), ("user", CLONE_NEWUSER),
+)  # fmt: skip
+"""Names as in /proc/PID/ns."""
+
+_SIGCHLD = 17
+
+unshare = function("unshare", c_int)
+"""unshare(flags): move the calling process to new namespaces."""
+setns = function("setns", c_int, c_int)
+"""setns(fd, flags): join the namespace of a /proc/PID/ns file, or several of a pidfd (5.8)."""
+_sethostname = function("sethostname", c_char_p, c_size_t)
+_setdomainname = function("setdomainname", c_char_p, c_size_t)
+
+_clone3 = LIBC_LOCKED["syscall"]
+_clone3.argtypes = (c_long, c_long, c_size_t)
+_clone3.restype = c_long
+_CloneArguments = c_uint64 * 11
+# struct clone_args: flags, pidfd, child_tid, parent_tid, exit_signal, stack, stack_size, tls, set_tid, size, cgroup
+
+
+def set_hostname(name: str) -> None:
+    """Set the host name of this UTS namespace; at most 64 bytes."""
+    data = name.encode()
+    _sethostname(data, len(data), path=name)
+
+
+def set_domainname(name: str) -> None:
+    """Set the NIS domain name of this UTS namespace; at most 64 bytes."""
+    data = name.encode()
+    _setdomainname(data, len(data), path=name)
+
+
+def clone(flags: int) -> tuple[int, int]:
+    """Fork this single-threaded process into new namespaces; return (pid, pidfd), and (0, -1) in the child.
+
+    The pidfd is CLOEXEC and the caller's. Neither Python's nor libc's fork handlers run: the child may use what is
+    imported already, and must leave by execve or os._exit. clone3(2), 5.3; raises OSError (EPERM, ENOSPC, EINVAL).
+    """
+    pidfd = c_int(-1)
+    arguments = _CloneArguments(flags | CLONE_PIDFD, addressof(pidfd), 0, 0, _SIGCHLD)
+    pid: int = _clone3(NUMBERS["clone3"], addressof(arguments), sizeof(arguments))
+    if pid == 0:
+        return 0, -1
+    if pid < 0:
+        raise failure("clone3", number=get_errno())
+    return pid, pidfd.value
+
+
+def join(path: str, flag: int) -> None:
+    """Join the namespace at `path` (/proc/PID/ns/net, /run/netns/name), which must be of the kind `flag`."""
+    fd = os.open(path, os.O_RDONLY)
+    try:
+        setns(fd, flag, path=path)
+    finally:
+        os.close(fd)
