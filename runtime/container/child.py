@@ -15,7 +15,8 @@ class Child:
     """The half-made container: the descriptors and decisions that one step leaves for the next."""
 
     __slots__ = (
-        "environment", "executable", "fifo", "identity", "is_masked_attached", "masked", "null", "proc", "root", "sync", "umask",
+        "environment", "executable", "fifo", "identity", "is_masked_attached", "masked", "null", "proc", "root",
+        "sync", "umask",
     )  # fmt: skip
 
     def __init__(self, sync: int) -> None:

@@ -10,13 +10,18 @@ What the child does is `program.run`; the messages are drawn in `wire`.
 
 from __future__ import annotations
 
-import _signal
 import _socket
 import os
 
 from runtime.container.child import Child
 from runtime.container.program import Prepared, run
 from runtime.linux import fds, ns, prctl
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import signal as _signal
+else:
+    import _signal  # without the enums of `signal`
 
 EXIT_FAILED = 127
 """The child's own exit code after it has reported a failure."""
@@ -83,7 +88,7 @@ def _place_stdio(stdio: tuple[int, int, int], sync: int) -> int:
 
 
 def _reset_signals() -> None:
-    """Give every signal its default action, then let them come: an ignored SIGPIPE would be inherited by the payload."""
+    """Give every signal its default action, then let them come: an ignored SIGPIPE would go to the payload."""
     for number in _SETTABLE:
         if _signal.getsignal(number) != _signal.SIG_DFL:
             _signal.signal(number, _signal.SIG_DFL)

@@ -215,7 +215,10 @@ OPERATIONS: Mapping[str, Operation] = {
 
 
 def prepare(document: bytes) -> Prepared:
-    """Decode and check a program, and make every buffer that its steps need. Raises ValueError for what it does not know."""
+    """Decode and check a program, and make every buffer that its steps need.
+
+    Raises ValueError for what it does not know.
+    """
     flags, ops = _decode(document)
     steps: list[tuple[Callable[..., None], tuple[object, ...]]] = []
     labels: list[str] = []
@@ -256,8 +259,9 @@ def run(prepared: Prepared, child: Child) -> None:
     """Carry the program out, in the child. Comes back only when a step failed: the failure has been reported."""
     index = 0
     try:
-        for index, (step, arguments) in enumerate(prepared.steps):
+        for step, arguments in prepared.steps:
             step(child, *arguments)
+            index += 1
         raise ValueError("the program does not end in execute")
     except OSError as error:
         path = error.filename if isinstance(error.filename, str) else ""

@@ -188,14 +188,14 @@ def wait_start(child: Child) -> None:
     os.read(child.fifo, 1)
 
 
-def execute(child: Child, argv: Sequence[str]) -> None:
+def execute(child: Child, argv: tuple[str, ...]) -> None:
     """Become the container's program. Does not return."""
     os.umask(child.umask)
     fds.cloexec_range(SYNC_FD)
     try:
         os.execve(child.executable, argv, child.environment)
     except OSError as error:
-        reason = error.strerror
+        reason = error.strerror or ""
         if error.errno == ENOENT:
             reason = "the interpreter that it names is not in the image"
         if error.errno == ENOEXEC:

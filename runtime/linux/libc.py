@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import TypeAlias
 
-    Argument: TypeAlias = "int | bytes | str | None | ctypes.Array[ctypes.c_char] | ctypes.Structure | ctypes._CArgObject | ctypes.c_void_p"
+    Pointer: TypeAlias = "ctypes.Array[ctypes.c_char] | ctypes._CArgObject"
+    Argument: TypeAlias = "int | bytes | Pointer | None"
     Checked: TypeAlias = Callable[..., int]
 
 LIBC = ctypes.CDLL(None, use_errno=True)

@@ -8,9 +8,12 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
     from typing import NoReturn, TypeAlias
 
     Json: TypeAlias = "dict[str, Json] | list[Json] | str | int | float | bool | None"
+    Scan: TypeAlias = Callable[[str, int], tuple[Json, int]]
+    Encode: TypeAlias = Callable[[object, int], Sequence[str]]
 
 
 class _Context:
@@ -35,20 +38,32 @@ def _unencodable(value: object) -> NoReturn:
     raise TypeError(f"{type(value).__name__} cannot be JSON")
 
 
-try:
-    from _json import encode_basestring_ascii, make_encoder, make_scanner
+def _fast() -> tuple[Scan, Encode]:
+    import _json
 
-    _scan = make_scanner(_Context())
-    _encode = make_encoder(
-        None, _unencodable, encode_basestring_ascii, None, ":", ",", True, False, False
+    encode = _json.make_encoder(
+        None, _unencodable, _json.encode_basestring_ascii, None, ":", ",", True, False, False
     )
-except (ImportError, TypeError, AttributeError):  # another interpreter's _json
+    return _json.make_scanner(_Context()), encode  # type: ignore[arg-type]  # duck-typed, see _Context
+
+
+def _ordinary() -> tuple[Scan, Encode]:
     import json
 
-    _scan = json.JSONDecoder().scan_once
+    def scan(text: str, start: int) -> tuple[Json, int]:
+        value, end = json.JSONDecoder().raw_decode(text, start)
+        return value, end
 
-    def _encode(value: object, _depth: int) -> tuple[str, ...]:
+    def encode(value: object, _depth: int) -> tuple[str, ...]:
         return (json.dumps(value, separators=(",", ":"), sort_keys=True),)
+
+    return scan, encode
+
+
+try:
+    _scan, _encode = _fast()
+except (ImportError, TypeError, AttributeError):  # another interpreter's _json
+    _scan, _encode = _ordinary()
 
 
 _BLANK = " \t\n\r"
@@ -66,10 +81,12 @@ def loads(data: bytes) -> Json:
         raise ValueError("JSON nested too deep") from None
     if text[end:].strip(_BLANK):
         raise ValueError(f"more after the JSON value, at character {end}")
-    result: Json = value
-    return result
+    return value
 
 
 def dumps(value: object) -> bytes:
-    """Return the compact JSON of plain values: sorted keys, ASCII; same value, same bytes. Raises TypeError, ValueError."""
+    """Return the compact JSON of plain values: sorted keys, ASCII; same value, same bytes.
+
+    Raises TypeError for what JSON cannot say, ValueError for a value that contains itself.
+    """
     return "".join(_encode(value, 0)).encode()

@@ -22,6 +22,9 @@ _prlimit = system_call("prlimit64", c_int, c_int, c_void_p, c_void_p)
 
 
 def set_limit(resource: int, soft: int, hard: int) -> None:
-    """Set one limit of our own process. Raises PermissionError when the hard limit would rise without CAP_SYS_RESOURCE."""
+    """Set one limit of our own process.
+
+    Raises PermissionError when the hard limit would rise without CAP_SYS_RESOURCE.
+    """
     limit = _Limit(soft, hard)
     _prlimit(0, resource, byref(limit), None)

@@ -141,30 +141,31 @@ def _walk_components(
             trail.leave()
             continue
         here = trail.fds[-1]
-        fd = _open_component(here, name, make=make if not todo else "directory" if make else "")
+        fd = _open_component(here, name, make="directory" if make and todo else make)
         status = os.fstat(fd)
-        if S_ISLNK(status.st_mode):
-            links += 1
-            try:
-                if not todo and not follow_last:
-                    trail.enter(os.dup(fd))
-                    return
-                target = _link_target(here, fd, allowed=follow and links <= MAX_LINKS)
-            finally:
-                os.close(fd)
-            if target.startswith("/"):
-                trail.to_root()
-            todo.extend(_components(target))
+        if not S_ISLNK(status.st_mode) or not (todo or follow_last):
+            trail.enter(fd)
+            _check_entered(trail, status, cross=cross, is_last=not todo)
             continue
-        trail.enter(fd)
-        if todo and not S_ISDIR(status.st_mode):
-            raise OSError(ENOTDIR, os.strerror(ENOTDIR))
-        if not cross and status.st_dev != trail.root_device:
-            raise OSError(EXDEV, os.strerror(EXDEV))
+        links += 1
+        try:
+            target = _link_target(here, fd, allowed=follow and links <= MAX_LINKS)
+        finally:
+            os.close(fd)
+        if target.startswith("/"):
+            trail.to_root()
+        todo.extend(_components(target))
+
+
+def _check_entered(trail: _Trail, status: os.stat_result, *, cross: bool, is_last: bool) -> None:
+    if not is_last and not S_ISDIR(status.st_mode):
+        raise OSError(ENOTDIR, os.strerror(ENOTDIR))
+    if not cross and status.st_dev != trail.root_device:
+        raise OSError(EXDEV, os.strerror(EXDEV))
 
 
 def _components(path: str) -> list[str]:
-    """Return the names of a path, last first; a trailing slash asks for a directory."""
+    """Return the names of a path, last first; empty ones and dots are none."""
     names = [name for name in path.split("/") if name not in ("", ".")]
     names.reverse()
     return names

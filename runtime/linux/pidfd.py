@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-import _signal
 import _struct
 import os
 from fcntl import ioctl
 from select import POLLIN, poll
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import signal as _signal
+else:
+    import _signal  # without the enums of `signal`
 
 PIDFD_GET_INFO = 0xC040FF0B
 """_IOWR(0xFF, 11, 64 bytes); kernel 6.13, exit statuses from 6.15."""
