@@ -269,6 +269,8 @@ class HostFacts:
     boot_id: str
     kernel_release: str = ""
     operating_system: str = ""
+    cgroup_hierarchies: tuple[str, ...] = ()
+    """v1 hierarchies as they are mounted: controllers joined by commas, or "name=systemd"."""
 
 
 class Containers(Protocol):
