@@ -60,6 +60,8 @@ class Desired:
     """Overrides of the file's scale."""
     recreate: frozenset[ServiceName] = frozenset()
     """Services whose containers must have been made by this revision (--force-recreate)."""
+    is_met: bool = False
+    """This revision was reached once; what is missing now was lost since."""
     is_remove_orphans: bool = False
     grace_ns: int | None = None
     """Instead of every service's stop_grace_period."""

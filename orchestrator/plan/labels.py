@@ -1,0 +1,75 @@
+"""The labels by which containers are found again: those of the reference tool (compose-cli §2), and
+ours."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from orchestrator.model.project import Dependency, Project, ProjectName, Service, ServiceName
+
+PREFIX = "com.docker.compose."
+PROJECT = PREFIX + "project"
+SERVICE = PREFIX + "service"
+NUMBER = PREFIX + "container-number"
+ONEOFF = PREFIX + "oneoff"
+CONFIG_HASH = PREFIX + "config-hash"
+DEPENDS_ON = PREFIX + "depends_on"
+IMAGE = PREFIX + "image"
+WORKING_DIR = PREFIX + "project.working_dir"
+CONFIG_FILES = PREFIX + "project.config_files"
+ENVIRONMENT_FILE = PREFIX + "project.environment_file"
+VERSION = PREFIX + "version"
+REVISION = "trice.revision"
+"""The revision of the project that made the container."""
+BUILD = "trice.build"
+"""On images: digest of what the image was built from."""
+
+
+def container_labels(
+    project: Project, service: Service, *, number: int, digest: str, revision: int, version: str
+) -> dict[str, str]:
+    """Return all labels of one container but the image's, which may not be known yet."""
+    labels = dict(service.labels)
+    labels |= {
+        PROJECT: project.name,
+        SERVICE: service.name,
+        NUMBER: str(number),
+        ONEOFF: "False",
+        CONFIG_HASH: digest,
+        DEPENDS_ON: ",".join(_dependency(dependency) for dependency in service.depends_on),
+        WORKING_DIR: project.working_dir,
+        CONFIG_FILES: ",".join(project.config_files),
+        VERSION: version,
+        REVISION: str(revision),
+    }
+    if project.environment_files:
+        labels[ENVIRONMENT_FILE] = ",".join(project.environment_files)
+    return labels
+
+
+def image_labels(
+    project: ProjectName, service: ServiceName, *, inputs: str, version: str
+) -> dict[str, str]:
+    """Return the labels of an image that is built for a service; `inputs` is the digest of its
+    build."""
+    return {PROJECT: project, SERVICE: service, VERSION: version, BUILD: inputs}
+
+
+def recorded_dependencies(labels: Mapping[str, str]) -> frozenset[ServiceName]:
+    """Return the services that a container was made to depend on."""
+    parts = labels.get(DEPENDS_ON, "").split(",")
+    return frozenset(ServiceName(part.partition(":")[0]) for part in parts if part)
+
+
+def positive(labels: Mapping[str, str], key: str) -> int:
+    """Return the whole number in a label, 0 where there is none."""
+    text = labels.get(key, "")
+    return int(text) if text.isascii() and text.isdigit() else 0
+
+
+def is_oneoff(labels: Mapping[str, str]) -> bool:
+    return labels.get(ONEOFF, "").lower() == "true"
+
+
+def _dependency(dependency: Dependency) -> str:
+    return f"{dependency.service}:{dependency.condition}:{str(dependency.restart).lower()}"

@@ -1,0 +1,138 @@
+"""From what is wanted and what is there to what to do: pure, total, deterministic, level-based.
+
+Three steps: `services` judges each service alone; here the verdicts are put in order along the
+dependencies (`starting`, `ending`), and become actions. Images come first: nothing is stopped or
+removed before every image that the plan builds is there. A service that cannot be brought to what
+is wanted stays as it is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from orchestrator.errors import CycleError
+from orchestrator.model.project import ServiceName
+from orchestrator.plan.action import Action, CreateContainer, RemoveContainer
+from orchestrator.plan.desired import Desired
+from orchestrator.plan.ending import endings
+from orchestrator.plan.observed import Instance, Observed, instances, oneoffs
+from orchestrator.plan.orphans import Departure, departures, orphan_warning
+from orchestrator.plan.plan import Plan, PlanProblem, Waiting
+from orchestrator.plan.restart import Memory, Policy, remember
+from orchestrator.plan.services import Fresh, Verdict
+from orchestrator.plan.starting import Moment, Step, steps
+
+Present = Mapping[ServiceName, tuple[Instance, ...]]
+DEFAULT_POLICY = Policy()
+NOTHING_REMEMBERED: Memory = MappingProxyType({})
+
+
+def reconcile(
+    desired: Desired,
+    observed: Observed,
+    *,
+    now_ns: int,
+    policy: Policy = DEFAULT_POLICY,
+    memory: Memory = NOTHING_REMEMBERED,
+) -> Plan:
+    """Return what brings the project closer to what is wanted; an empty plan where nothing is to be
+    done.
+
+    `memory` is that of the previous plan; the new one is in the result.
+    """
+    memory = remember(memory, observed.containers, policy=policy)
+    present = instances(observed)
+    try:
+        found = steps(
+            desired, observed, present, Moment(now_ns=now_ns, memory=memory, policy=policy)
+        )
+    except CycleError as error:
+        problem = PlanProblem(
+            path="services", why=str(error), hint="remove one of these from its depends_on"
+        )
+        return Plan(problems=(problem,), memory=memory)
+    leaving = [
+        each
+        for each in departures(desired, present, oneoffs(observed))
+        if each.is_removed or each.instance.is_running
+    ]
+    for step in found.values():
+        leaving += _replaced(step.verdict)
+    waiting = tuple(wait for step in found.values() for wait in step.waiting)
+    problems = [step.verdict.problem for step in found.values() if step.verdict.problem]
+    warnings = [warning for step in found.values() for warning in step.warnings]
+    orphans = orphan_warning(desired, present)
+    return Plan(
+        actions=_actions(desired, found, leaving, present, policy),
+        waiting=tuple(sorted(waiting, key=lambda wait: wait.name)),
+        problems=tuple(sorted(problems, key=str)),
+        warnings=(*sorted(warnings), *filter(None, [orphans])),
+        kept=_kept(found),
+        requeue_after_ns=_requeue(waiting, now_ns),
+        memory=memory,
+    )
+
+
+def _kept(found: Mapping[ServiceName, Step]) -> tuple[str, ...]:
+    return tuple(
+        sorted(
+            each.name for step in found.values() for each in step.verdict.keep if each.is_running
+        )
+    )
+
+
+def _requeue(waiting: tuple[Waiting, ...], now_ns: int) -> int | None:
+    times = [wait.until_ns for wait in waiting if wait.until_ns is not None]
+    return max(min(times) - now_ns, 0) if times else None
+
+
+# From steps to actions.
+
+
+def _replaced(verdict: Verdict) -> list[Departure]:
+    slots = {fresh.number for fresh in verdict.fresh if fresh.is_replacement}
+    return [
+        Departure(
+            instance=each.instance,
+            cause=each.cause,
+            is_removed=True,
+            is_replacement=each.instance.number in slots,
+        )
+        for each in verdict.doomed
+    ]
+
+
+def _actions(
+    desired: Desired,
+    found: Mapping[ServiceName, Step],
+    leaving: list[Departure],
+    present: Present,
+    policy: Policy,
+) -> tuple[Action, ...]:
+    builds = {
+        step.verdict.build.key: step.verdict.build
+        for _, step in sorted(found.items(), reverse=True)
+        if step.verdict.build is not None
+    }
+    actions: list[Action] = [builds[key] for key in sorted(builds)]
+    actions += endings(desired, leaving, present, tuple(sorted(builds)), policy)
+    removals = {each.name: each for each in actions if isinstance(each, RemoveContainer)}
+    for step in found.values():
+        actions += [_create(step.verdict, fresh, removals) for fresh in step.verdict.fresh]
+        actions += step.starts
+    return tuple(actions)
+
+
+def _create(
+    verdict: Verdict, fresh: Fresh, removals: Mapping[str, RemoveContainer]
+) -> CreateContainer:
+    before = {each.instance.name for each in verdict.doomed if each.instance.number == fresh.number}
+    before |= {fresh.request.name} & removals.keys()
+    builds = [verdict.build.key] if verdict.build is not None else []
+    return CreateContainer(
+        service=verdict.service.name,
+        request=fresh.request,
+        cause=fresh.cause,
+        needs=(*builds, *(removals[name].key for name in sorted(before))),
+        is_replacement=fresh.is_replacement,
+    )
