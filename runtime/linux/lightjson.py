@@ -77,6 +77,9 @@ def loads(data: bytes) -> Json:
         value, end = _scan(text, start)
     except StopIteration as stop:
         raise ValueError(f"not JSON at character {stop.value}") from None
+    except SystemError:
+        # 3.11's scanner raises json.decoder's error only where that module is loaded, else nothing (issue of CPython).
+        raise ValueError("not JSON: a text or an object is malformed") from None
     except RecursionError:
         raise ValueError("JSON nested too deep") from None
     if text[end:].strip(_BLANK):
