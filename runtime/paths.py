@@ -3,8 +3,9 @@
     <lib>/                     /var/lib/trice, or $TRICE_ROOT/lib            survives a reboot
       state.db                 desired state (orchestrator.store)
       containers/<id>/         container.json config.json exit.json upper/ work/ log/{raw,index}
-      images/                  OCI layout: oci-layout index.json blobs/sha256/<hex>
+      images/                  OCI layout: oci-layout index.json lock blobs/sha256/<hex>
       layers/<diff id hex>/    one unpacked layer, `fs/` below it; l/<6 chars> short links to them
+      work/                    being made, not yet in its place
       trash/                   renamed away, deleted later
       keeper.log manager.log
     <run>/                     /run/trice, or $TRICE_ROOT/run                gone at reboot
@@ -80,6 +81,16 @@ class Paths:
         return self.lib / "l"
 
     @property
+    def images_lock(self) -> Path:
+        """Held by whoever changes the image store."""
+        return self.images / "lock"
+
+    @property
+    def work(self) -> Path:
+        """What is being made and not yet in its place; each maker has a directory and its lock."""
+        return self.lib / "work"
+
+    @property
     def trash(self) -> Path:
         return self.lib / "trash"
 
@@ -107,9 +118,12 @@ def paths_from(environment: dict[str, str] | os._Environ[str]) -> Paths:
             cache=Path("/var/cache/trice"),
             cgroup_name="trice",
         )
-    base = Path(os.path.abspath(root))
+    base = Path(root).absolute()
     return Paths(
-        lib=base / "lib", run=base / "run", cache=base / "cache", cgroup_name=instance_name(str(base))
+        lib=base / "lib",
+        run=base / "run",
+        cache=base / "cache",
+        cgroup_name=instance_name(str(base)),
     )
 
 

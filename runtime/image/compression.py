@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import IO, cast
+from collections.abc import Callable
+from typing import IO, Protocol, cast
 
 from runtime.errors import ImageError
 from runtime.image.digest import Reader
@@ -15,6 +16,8 @@ _ZSTD_SKIPPABLE = b"\x2a\x4d\x18"
 _UNSUPPORTED = {b"BZh": "bzip2", b"\xfd7zXZ": "xz"}
 _BUFFER = 1024 * 1024
 _INPUT = 256 * 1024
+_GZIP_WBITS = 31
+"""zlib's number for "a gzip header and trailer, largest window"."""
 _ZSTD_WINDOW = 128 * 1024 * 1024
 """The largest window that a decoder has to accept (RFC 8878 §3.1.1.1.2 recommends 8 MiB; --long=27 is 128 MiB)."""
 
@@ -105,16 +108,26 @@ def open_decompressed(source: Reader, *, limits: Limits = DEFAULT_LIMITS) -> Bou
     return BoundedReader(counted, counted, limits)
 
 
+class _Member(Protocol):
+    """The part of zlib's decompressor object that we use."""
+
+    eof: bool
+    unused_data: bytes
+    unconsumed_tail: bytes
+
+    def decompress(self, data: bytes, max_length: int, /) -> bytes: ...
+
+
 class _GzipReader:
     """All members of a gzip stream (RFC 1952 §2.2), never more than was asked for in memory."""
 
     def __init__(self, source: Reader) -> None:
         from isal import isal_zlib  # [lazy] only processes that unpack need the library
 
-        self._new = lambda: isal_zlib.decompressobj(wbits=31)
-        self._error = isal_zlib.error
+        self._new: Callable[[int], _Member] = isal_zlib.decompressobj
+        self._error = isal_zlib.IsalError
         self._source = source
-        self._member = self._new()
+        self._member: _Member = self._new(_GZIP_WBITS)
         self._input = b""
 
     def read(self, size: int = -1, /) -> bytes:
@@ -145,7 +158,8 @@ class _GzipReader:
                 return False
         if not rest.startswith(_GZIP_MAGIC[: len(rest)]):
             raise ValueError("something follows the end of the gzip data")
-        self._member, self._input = self._new(), rest
+        self._member = self._new(_GZIP_WBITS)
+        self._input = rest
         return True
 
 
