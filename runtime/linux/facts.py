@@ -76,7 +76,19 @@ def cgroup_facts(mounts: str, root: str) -> tuple[str, tuple[str, ...], tuple[st
 
 
 _MOUNT_OPTIONS = frozenset(
-    "rw ro nosuid nodev noexec relatime noatime nodiratime clone_children none noprefix".split()
+    [
+        "rw",
+        "ro",
+        "nosuid",
+        "nodev",
+        "noexec",
+        "relatime",
+        "noatime",
+        "nodiratime",
+        "clone_children",
+        "none",
+        "noprefix",
+    ]
 )
 
 
