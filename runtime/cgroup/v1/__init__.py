@@ -1,0 +1,1 @@
+"""v1 and hybrid hierarchies: one file a controller."""

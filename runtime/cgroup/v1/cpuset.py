@@ -1,0 +1,17 @@
+"""The cpuset controller of v1: a new group has no CPU and no memory node, and nothing can enter it before it has."""
+
+from __future__ import annotations
+
+import os
+
+from runtime.cgroup import files
+
+FILES = ("cpuset.cpus", "cpuset.mems")
+
+
+def initialise(group: str) -> None:
+    """Give the group what its parent has, unless it has something. Idempotent."""
+    parent = os.path.dirname(group)
+    for name in FILES:
+        if not files.read(f"{group}/{name}").strip():
+            files.write(f"{group}/{name}", files.read(f"{parent}/{name}").strip())

@@ -1,0 +1,154 @@
+"""An instance's groups on the unified hierarchy.
+
+No process sits in <name> or <name>/c, so that they may hand controllers down (the no-internal-process rule).
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from runtime.cgroup import files
+from runtime.cgroup.interface import CONTAINERS, SYSTEM, Group, Stats
+from runtime.cgroup.names import checked
+from runtime.cgroup.v2 import core, cpu, memory, pids
+from runtime.errors import KernelRefused, NotFound
+
+if TYPE_CHECKING:
+    from runtime.api import Limits
+
+CONTROLLERS = ("cpu", "memory", "pids")
+VACATE_S = 1.0
+"""How long killed containers may take to be gone when the instance's groups are removed."""
+
+
+@dataclass(frozen=True, slots=True)
+class V2Group:
+    """One group of the unified hierarchy; see `runtime.cgroup.interface.Group`."""
+
+    path: str
+
+    @property
+    def procs_files(self) -> tuple[str, ...]:
+        return (f"{self.path}/cgroup.procs",)
+
+    def update(self, limits: Limits) -> None:
+        if not os.path.isdir(self.path):
+            raise NotFound(f"no group {self.path}")
+        self.set_limits(limits, is_new=False)
+
+    def set_limits(self, limits: Limits, *, is_new: bool) -> None:
+        """Set the limits; of a new group only what is not the kernel's default."""
+        if limits.memory_bytes is not None or not is_new:
+            memory.set_limit(self.path, limits.memory_bytes, is_new=is_new)
+        pids.set_limit(self.path, limits.pids)
+        if limits.cpus is not None or not is_new:
+            cpu.set_limit(self.path, limits.cpus)
+
+    def oom_kills(self) -> int:
+        return memory.oom_kills(self.path)
+
+    def kill(self) -> None:
+        core.kill(self.path)
+
+    def freeze(self, *, timeout_s: float = 5.0) -> None:
+        core.freeze(self.path, timeout_s=timeout_s)
+
+    def thaw(self) -> None:
+        core.thaw(self.path)
+
+    @contextmanager
+    def frozen(self) -> Iterator[None]:
+        self.freeze()
+        try:
+            yield
+        finally:
+            self.thaw()
+
+    def pids(self) -> tuple[int, ...]:
+        return files.pids_in(self.path)
+
+    def stats(self) -> Stats:
+        return Stats(
+            cpu_ns=core.cpu_ns(self.path),
+            memory_bytes=memory.current_bytes(self.path),
+            memory_inactive_file_bytes=memory.inactive_file_bytes(self.path),
+            memory_limit_bytes=memory.limit_bytes(self.path),
+            pids=pids.current(self.path),
+        )
+
+    def is_populated(self) -> bool:
+        return core.is_populated(self.path)
+
+    def remove(self, *, timeout_s: float = 5.0) -> None:
+        deadline = time.monotonic() + timeout_s
+        core.wait_empty(self.path, deadline=deadline)
+        files.remove_tree(self.path, deadline=deadline)
+
+
+class V2Hierarchy:
+    """The groups of one instance; see `runtime.cgroup.interface.Hierarchy`."""
+
+    def __init__(self, mount: str, name: str) -> None:
+        self._mount = mount
+        self._top = f"{mount}/{checked(name, what='cgroup name')}"
+
+    def prepare(self) -> None:
+        files.make(f"{self._top}/{CONTAINERS}")
+        files.make(f"{self._top}/{SYSTEM}")
+        for group in (self._mount, self._top, f"{self._top}/{CONTAINERS}"):
+            _hand_down(group)
+
+    def leaf(self, name: str) -> Group:
+        path = f"{self._top}/{checked(name, what='cgroup name')}"
+        files.make(path)
+        return V2Group(path)
+
+    def create(self, container_id: str, limits: Limits) -> Group:
+        path = self._path(container_id)
+        is_new = files.make(path)
+        group = V2Group(path)
+        try:
+            group.set_limits(limits, is_new=is_new)
+        except Exception as error:
+            if is_new:
+                _undo(group, error)
+            raise
+        return group
+
+    def open(self, container_id: str) -> Group:
+        return V2Group(self._path(container_id))
+
+    def containers(self) -> tuple[str, ...]:
+        with suppress(FileNotFoundError), os.scandir(f"{self._top}/{CONTAINERS}") as entries:
+            return tuple(sorted(entry.name for entry in entries if entry.is_dir()))
+        return ()
+
+    def vacate(self) -> None:
+        core.wait_empty(f"{self._top}/{CONTAINERS}", deadline=time.monotonic() + VACATE_S)
+        files.move_all(f"{self._top}/{SYSTEM}", self._mount)
+        files.remove_empty(self._top)
+
+    def _path(self, container_id: str) -> str:
+        return f"{self._top}/{CONTAINERS}/{checked(container_id)}"
+
+
+def _hand_down(group: str) -> None:
+    """Enable our controllers for the children of the group; only those that are not yet. Idempotent."""
+    enabled = files.read(f"{group}/cgroup.subtree_control").split()
+    lacking = [name for name in CONTROLLERS if name not in enabled]
+    if lacking:
+        wanted = " ".join(f"+{name}" for name in lacking)
+        files.write(f"{group}/cgroup.subtree_control", wanted)
+
+
+def _undo(group: Group, error: Exception) -> None:
+    """Remove a half-made group; a failure of that becomes a note of the first error."""
+    try:
+        group.remove(timeout_s=0.5)
+    except KernelRefused as second:
+        error.add_note(f"and then: {second}")
