@@ -53,6 +53,8 @@ class Desired:
     """config-hash of every service of the project (orchestrator.load.digest)."""
     goals: Mapping[ServiceName, State] = field(default_factory=lambda: MappingProxyType({}))
     """Services that somebody asked for; a service that is not here is left as it is."""
+    asked: frozenset[ServiceName] = frozenset()
+    """Services that this revision was made to run; their restart policies count from it."""
     settled: frozenset[ServiceName] = frozenset()
     """Services that are kept running as they are: asked for earlier, not by this revision, so not
     recreated."""
