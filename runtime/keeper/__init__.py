@@ -1,0 +1,1 @@
+"""The supervisor of every container: small, single-threaded, almost import-free. Its callers use `client` and `boot`."""
