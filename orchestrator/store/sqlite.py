@@ -139,15 +139,21 @@ class SqliteStore:
         row = self._connection.execute("SELECT value FROM meta WHERE name = ?", (name,)).fetchone()
         return int(row[0])
 
+    def _format(self) -> int:
+        """Return the format of the file, 0 for an empty one."""
+        found = self._connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'meta'")
+        return self._meta("format") if found.fetchone() else 0
+
     def _prepare(self) -> None:
         connection = self._connection
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = FULL")
         if connection.execute("PRAGMA quick_check(1)").fetchone()[0] != "ok":
             raise sqlite3.DatabaseError("its pages are inconsistent")
-        connection.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} COMMIT;")
-        version = self._meta("format")
-        if version != FORMAT:
+        version = self._format()
+        if version == 0:
+            connection.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} COMMIT;")
+        elif version != FORMAT:
             raise StoreDamaged(
                 f"cannot open {self._path}: it has format {version}, this trice knows {FORMAT};"
                 " use the newer trice that wrote it, or move the file away to begin anew"
