@@ -1,0 +1,57 @@
+"""Which cgroup hierarchies a mount table offers."""
+
+from __future__ import annotations
+
+from runtime.cgroup.layout import parse
+
+ROOT = "/sys/fs/cgroup"
+V2 = "30 25 0:26 / /sys/fs/cgroup rw,nosuid shared:4 - cgroup2 cgroup2 rw,nsdelegate\n"
+HYBRID = """\
+30 25 0:26 / /sys/fs/cgroup rw,relatime - tmpfs tmpfs rw,mode=755
+31 30 0:27 / /sys/fs/cgroup/cpu,cpuacct rw,relatime - cgroup cgroup rw,cpu,cpuacct
+32 30 0:28 / /sys/fs/cgroup/memory rw,relatime shared:9 - cgroup cgroup rw,memory
+33 30 0:29 / /sys/fs/cgroup/pids rw,relatime - cgroup cgroup rw,pids
+34 30 0:30 / /sys/fs/cgroup/systemd rw,relatime - cgroup cgroup rw,xattr,name=systemd
+35 30 0:31 / /sys/fs/cgroup/unified rw,relatime - cgroup2 cgroup2 rw
+36 25 0:32 / /elsewhere/memory rw,relatime - cgroup cgroup rw,memory
+37 25 0:33 / /proc rw - proc proc rw
+"""
+
+
+def test_v2() -> None:
+    layout = parse(V2, ROOT)
+    assert layout.kind == "v2"
+    assert layout.unified == ROOT
+    assert layout.v1_mounts == ()
+
+
+def test_hybrid() -> None:
+    layout = parse(HYBRID, ROOT)
+    assert layout.kind == "hybrid"
+    assert layout.unified == f"{ROOT}/unified"
+    assert dict(layout.by_controller) == {
+        "cpu": f"{ROOT}/cpu,cpuacct",
+        "cpuacct": f"{ROOT}/cpu,cpuacct",
+        "memory": f"{ROOT}/memory",
+        "pids": f"{ROOT}/pids",
+    }
+    assert layout.v1_mounts == (f"{ROOT}/cpu,cpuacct", f"{ROOT}/memory", f"{ROOT}/pids")
+
+
+def test_v1_only() -> None:
+    text = "".join(line for line in HYBRID.splitlines(keepends=True) if "cgroup2" not in line)
+    assert parse(text, ROOT).kind == "v1"
+
+
+def test_what_cannot_be_written_is_not_there() -> None:
+    layout = parse(HYBRID.replace("memory rw,relatime shared", "memory ro,relatime shared"), ROOT)
+    assert "memory" not in layout.by_controller
+    assert "pids" in layout.by_controller
+
+
+def test_a_neighbour_with_our_prefix_is_not_below() -> None:
+    assert parse(V2.replace("/sys/fs/cgroup ", "/sys/fs/cgroup2 "), ROOT).unified is None
+
+
+def test_broken_lines() -> None:
+    assert parse("nonsense\n - cgroup2\n\n", ROOT).unified is None
