@@ -125,7 +125,8 @@ class _GzipReader:
         from isal import isal_zlib  # [lazy] only processes that unpack need the library
 
         self._new: Callable[[int], _Member] = isal_zlib.decompressobj
-        self._error = isal_zlib.IsalError
+        # the stub types the exception class as an exception
+        self._error = cast("type[Exception]", isal_zlib.error)
         self._source = source
         self._member: _Member = self._new(_GZIP_WBITS)
         self._input = b""

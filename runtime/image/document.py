@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from types import MappingProxyType
@@ -28,7 +28,7 @@ class NewImage:
     """Files to take in, each checked against its digest; those that the store has already may be left out."""
     references: tuple[str, ...] = ()
     """Normalised, with tag."""
-    annotations: Mapping[str, str] = MappingProxyType({})
+    annotations: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     """Kept in the store's index."""
 
 

@@ -53,6 +53,11 @@ class ImageStore:
         self.layers = Layers(paths)
         self._states: dict[str, ImageState] = {}
 
+    @property
+    def images_directory(self) -> Path:
+        """The OCI layout's directory."""
+        return self._paths.images
+
     # -- reading -------------------------------------------------------------------------------
 
     def images(self) -> tuple[ImageState, ...]:
@@ -156,6 +161,20 @@ class ImageStore:
                 manifests[:] = with_image(manifests, image)
         ids = dict.fromkeys(self._state(parse_digest(image.manifest.digest)).id for image in new)
         return tuple(self._by_id(image) for image in ids)
+
+    def name(self, image: Digest, reference: str) -> ImageState:
+        """Give the image this name, which moves from whatever had it; return it. Idempotent. Raises NotFound."""
+        state = self._by_id(image)
+        name = parse_reference(reference).tagged
+        if name in state.references:
+            return state
+        with self._changing() as manifests:
+            for descriptor in tuple(manifests):
+                if self._state(parse_digest(descriptor.digest)).id == image:
+                    named = NewImage(manifest=descriptor, layers=(), references=(name,))
+                    manifests[:] = with_image(manifests, named)
+                    break
+        return self._by_id(image)
 
     def remove(self, reference: str, *, in_use: frozenset[Digest]) -> ImageState:
         """Take this name from its image, or all names if it is an id, and collect garbage; return it as it was.
