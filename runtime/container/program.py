@@ -26,6 +26,11 @@ VERSION = 1
 MAX_DOCUMENT = 4 << 20
 """Bytes of a program; the environment and arguments of an exec have at most 2 MiB."""
 MAX_OPS = 2000
+
+NO_LINKS = "no-links"
+RECURSIVE = "recursive"
+OVER_PROC = "over-proc"
+"""Words of the ops "mount" and "bind"."""
 ALLOWED_FLAGS = (
     ns.CLONE_NEWNS | ns.CLONE_NEWPID | ns.CLONE_NEWNET | ns.CLONE_NEWUTS | ns.CLONE_NEWIPC
 )
@@ -81,6 +86,12 @@ def _options(texts: Sequence[str]) -> tuple[tuple[str, str | None], ...]:
 
 def _capability_mask(text: str) -> int:
     return caps.mask_of(text.split(",") if text else [])
+
+
+def _is_word(word: str, yes: str, no: str) -> bool:
+    if word not in (yes, no):
+        raise ValueError(f"{word!r} is neither {yes} nor {no}")
+    return word == yes
 
 
 def _namespace_flag(name: str) -> int:
@@ -158,23 +169,27 @@ OPERATIONS: Mapping[str, Operation] = {
         lambda path, attributes: (path, _attribute_bits(attributes)),
     ),
     "mount": Operation(
-        steps_mount.mount_new, "sssSi", "mount {1}",
-        lambda kind, target, attributes, options, strict: (
-            kind, target, _attribute_bits(attributes), _options(options), strict
+        steps_mount.mount_new, "sssSs", "mount {1}",
+        lambda kind, target, attributes, options, links: (
+            kind, target, _attribute_bits(attributes), _options(options), _is_word(links, NO_LINKS, "follow")
         ),
     ),
     "bind": Operation(
-        steps_mount.bind, "sssii", "mount {1}",
-        lambda source, target, attributes, recursive, over_proc: (
-            source, target, _attribute_bits(attributes), recursive, over_proc
+        steps_mount.bind, "sssss", "mount {1}",
+        lambda source, target, attributes, depth, place: (
+            source, target, _attribute_bits(attributes), _is_word(depth, RECURSIVE, "single"),
+            _is_word(place, OVER_PROC, "plain"),
         ),
     ),
     "devices": Operation(
-        steps_mount.devices, "sSSSS", "mount /dev",
-        lambda attributes, options, nodes, symlinks, directories: (
-            _attribute_bits(attributes), _options(options), tuple(map(_node, nodes)), tuple(map(_link, symlinks)),
-            tuple(directories),
+        steps_mount.devices, "sSSS", "mount /dev",
+        lambda attributes, options, nodes, symlinks: (
+            _attribute_bits(attributes), _options(options), tuple(map(_node, nodes)), tuple(map(_link, symlinks))
         ),
+    ),
+    "change_mount": Operation(
+        steps_mount.change_mount, "ss", "change mount {0}",
+        lambda path, attributes: (path, _attribute_bits(attributes)),
     ),
     "mask_sources": Operation(steps_mount.mask_sources, "", "prepare masked paths"),
     "mask": Operation(steps_mount.mask, "s", "mask {0}"),

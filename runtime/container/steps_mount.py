@@ -131,7 +131,7 @@ def mount_new(
     target: str,
     attributes: int,
     options: Sequence[tuple[str, str | None]],
-    is_strict: int,
+    is_strict: bool,
 ) -> None:
     """Mount a new instance of a file system at `target`, made where it is missing.
 
@@ -154,18 +154,18 @@ def bind(
     source: str,
     target: str,
     attributes: int,
-    is_recursive: int,
-    may_be_proc: int,
+    is_recursive: bool,
+    may_be_proc: bool,
 ) -> None:
     """Bind a file or directory of the host; a missing target is made as the source's kind."""
-    tree = mount.clone_path(source, recursive=bool(is_recursive))
+    tree = mount.clone_path(source, recursive=is_recursive)
     try:
         is_directory = S_ISDIR(os.fstat(tree).st_mode)
         if attributes:
-            mount.set_attributes(tree, attributes, recursive=bool(is_recursive))
+            mount.set_attributes(tree, attributes, recursive=is_recursive)
         place = make_in_root(child.root, target, directory=is_directory)
         try:
-            _check_place(place, target, may_be_proc=bool(may_be_proc))
+            _check_place(place, target, may_be_proc=may_be_proc)
             mount.attach(tree, place)
         except NotADirectoryError:
             kinds = "directory on a file" if is_directory else "file on a directory"
@@ -190,7 +190,6 @@ def devices(
     options: Sequence[tuple[str, str | None]],
     nodes: Sequence[tuple[str, int, int]],
     symlinks: Sequence[tuple[str, str]],
-    directories: Sequence[str],
 ) -> None:
     """Make /dev: a fresh tmpfs is filled while nobody else can see it, then attached."""
     tree = mount.new_filesystem("tmpfs", options, attributes)
@@ -199,8 +198,6 @@ def devices(
             os.mknod(name, mode, device, dir_fd=tree)
         for name, target in symlinks:
             os.symlink(target, name, dir_fd=tree)
-        for name in directories:
-            os.mkdir(name, 0o755, dir_fd=tree)
         place = make_in_root(child.root, "/dev", directory=True, follow=False)
         try:
             mount.attach(tree, place)
@@ -275,6 +272,15 @@ def make_read_only(child: Child, path: str) -> None:
             mount.attach(view, place)
         finally:
             os.close(view)
+    finally:
+        os.close(place)
+
+
+def change_mount(child: Child, path: str, attributes: int) -> None:
+    """Add attributes to the mount whose root `path` is."""
+    place = open_in_root(child.root, path)
+    try:
+        mount.set_attributes(place, attributes)
     finally:
         os.close(place)
 

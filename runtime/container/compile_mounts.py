@@ -1,0 +1,166 @@
+"""The mounts of an OCI config as operations of a launch program. Pure.
+
+What may be mounted where is decided here by name; that a name inside the root still means it is checked by the child.
+"""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, TypeAlias
+
+from runtime.api import HostFacts
+from runtime.container.profile import DEVICE_LINKS, DEVICE_NODES
+from runtime.container.program import NO_LINKS, OVER_PROC, RECURSIVE
+from runtime.errors import InvalidSpec
+from runtime.spec.config import OciConfig, OciMount
+
+if TYPE_CHECKING:
+    from runtime.linux.lightjson import Json
+
+Op: TypeAlias = "Sequence[Json]"
+"""One operation of a launch program: its name and its arguments."""
+
+ATTRIBUTE_OPTIONS = (
+    "ro", "nosuid", "nodev", "noexec", "noatime", "strictatime", "nodiratime", "nosymfollow",
+)  # fmt: skip
+"""Options that are attributes of a mount, in the order in which a program lists them."""
+_DEFAULT_OPTIONS = frozenset({
+    "defaults", "rw", "suid", "dev", "exec", "relatime", "atime", "diratime", "async", "symfollow", "private",
+    "rprivate",
+})  # fmt: skip
+"""Options that say what is so anyway."""
+_REFUSED_OPTIONS = frozenset({
+    "shared", "rshared", "slave", "rslave", "unbindable", "runbindable", "remount", "tmpcopyup", "idmap", "ridmap",
+    "mand", "sync", "dirsync", "lazytime",
+})  # fmt: skip
+_KERNEL_KINDS = {"proc": "/proc", "sysfs": "/sys", "devpts": "", "mqueue": "", "tmpfs": ""}
+"""File systems that need no source; where one has its only place."""
+_OVER_PROC = frozenset(
+    f"/proc/{name}"
+    for name in (
+        "cpuinfo", "diskstats", "loadavg", "meminfo", "slabinfo", "stat", "swaps", "uptime", "net/dev",
+    )
+)  # fmt: skip
+"""What may be bound over: files that only tell numbers (lxcfs)."""
+
+_DEV_MOUNT = OciMount(
+    destination="/dev",
+    type="tmpfs",
+    source="tmpfs",
+    options=("nosuid", "noexec", "mode=755", "size=65536k"),
+)
+
+
+def mount_ops(config: OciConfig, facts: HostFacts) -> Iterator[Op]:
+    """Yield the operations of all mounts in the config's order; a /dev is always there, and first if not listed."""
+    targets = [_target(mount, index) for index, mount in enumerate(config.mounts)]
+    if "/dev" not in targets:
+        yield _devices(_DEV_MOUNT)
+    for index, (mount, target) in enumerate(zip(config.mounts, targets, strict=True)):
+        yield from _of_mount(mount, target, facts, f"mounts[{index}]")
+
+
+def _target(mount: OciMount, index: int) -> str:
+    """Return the normalised destination. Raises InvalidSpec for one that is relative, the root, or has `..`."""
+    where = f"mounts[{index}].destination"
+    path = mount.destination
+    if not path.startswith("/"):
+        raise InvalidSpec(where, f"{path!r} must be absolute")
+    names = [name for name in path.split("/") if name not in ("", ".")]
+    if ".." in names:
+        raise InvalidSpec(where, f"{path!r} must not contain '..'")
+    if not names:
+        raise InvalidSpec(where, "nothing can be mounted over the container's root")
+    return "/" + "/".join(names)
+
+
+def _of_mount(mount: OciMount, target: str, facts: HostFacts, where: str) -> Iterator[Op]:
+    if _is_bind(mount):
+        yield _bind(mount, target, where)
+        return
+    if target == "/dev" and mount.type == "tmpfs":
+        yield _devices(mount)
+        return
+    if mount.type in ("cgroup", "cgroup2"):
+        yield from _cgroup(mount, target, facts, where)
+        return
+    if mount.type not in _KERNEL_KINDS:
+        raise InvalidSpec(f"{where}.type", f"file system {mount.type!r} is not supported")
+    only_place = _KERNEL_KINDS[mount.type]
+    if only_place and target != only_place:
+        raise InvalidSpec(f"{where}.destination", f"{mount.type} is mounted at {only_place} only")
+    if not only_place and _is_below(target, "/proc"):
+        raise InvalidSpec(f"{where}.destination", "nothing may be mounted over /proc")
+    attributes, options = _split_options(mount, where)
+    links = "follow" if mount.type == "tmpfs" else NO_LINKS
+    yield ["mount", mount.type, target, attributes, list(options), links]
+
+
+def _is_bind(mount: OciMount) -> bool:
+    return mount.type == "bind" or "bind" in mount.options or "rbind" in mount.options
+
+
+def _is_below(path: str, parent: str) -> bool:
+    return path == parent or path.startswith(parent + "/")
+
+
+def _bind(mount: OciMount, target: str, where: str) -> Op:
+    if not mount.source.startswith("/"):
+        raise InvalidSpec(f"{where}.source", f"{mount.source!r} must be absolute")
+    over_proc = _is_below(target, "/proc")
+    if over_proc and target not in _OVER_PROC:
+        raise InvalidSpec(f"{where}.destination", f"nothing may be mounted over {target}")
+    attributes, options = _split_options(mount, where)
+    rest = [option for option in options if option not in ("bind", "rbind")]
+    if rest:
+        raise InvalidSpec(f"{where}.options", f"{rest[0]!r} is no option of a bind mount")
+    depth = "single" if "bind" in options else RECURSIVE
+    place = OVER_PROC if over_proc else "plain"
+    return ["bind", posixpath.normpath(mount.source), target, attributes, depth, place]
+
+
+def _devices(mount: OciMount) -> Op:
+    # Device nodes are why the attribute nodev cannot be there; seccomp refuses to make others.
+    attributes, options = _split_options(mount, "mounts[/dev]")
+    names = [name for name in attributes.split(",") if name and name not in ("ro", "nodev")]
+    return ["devices", ",".join(names), list(options), list(DEVICE_NODES), list(DEVICE_LINKS)]
+
+
+def _cgroup(mount: OciMount, target: str, facts: HostFacts, where: str) -> Iterator[Op]:
+    """Mount what the private cgroup namespace shows, read-only (security.md row 8)."""
+    attributes, options = _split_options(mount, where)
+    names = attributes.split(",")
+    if "ro" not in names:
+        raise InvalidSpec(f"{where}.options", "a cgroup mount must be read-only: add 'ro'")
+    if options:
+        raise InvalidSpec(f"{where}.options", f"{options[0]!r} is no option of a cgroup mount")
+    if facts.cgroup_layout == "v2":
+        yield ["mount", "cgroup2", target, attributes, [], NO_LINKS]
+        return
+    writable = ",".join(name for name in names if name != "ro")
+    yield ["mount", "tmpfs", target, writable, ["mode=755", "size=64k"], NO_LINKS]
+    for hierarchy in facts.cgroup_hierarchies:
+        name = hierarchy.removeprefix("name=")
+        flags: Json = ["none", hierarchy] if name != hierarchy else [*hierarchy.split(",")]
+        yield ["mount", "cgroup", f"{target}/{name}", attributes, flags, NO_LINKS]
+    if facts.cgroup_layout == "hybrid":
+        yield ["mount", "cgroup2", f"{target}/unified", attributes, [], NO_LINKS]
+    yield ["change_mount", target, "ro"]
+
+
+def _split_options(mount: OciMount, where: str) -> tuple[str, Sequence[str]]:
+    """Return (attributes joined by commas, options for the file system). Raises InvalidSpec."""
+    wanted = {
+        option.removeprefix("r") if option in _RECURSIVE else option for option in mount.options
+    }
+    refused = sorted(wanted & _REFUSED_OPTIONS)
+    if refused:
+        raise InvalidSpec(f"{where}.options", f"{refused[0]!r} is not supported")
+    attributes = [name for name in ATTRIBUTE_OPTIONS if name in wanted]
+    known = {*ATTRIBUTE_OPTIONS, *_DEFAULT_OPTIONS, *_RECURSIVE}
+    return ",".join(attributes), tuple(option for option in mount.options if option not in known)
+
+
+_RECURSIVE = frozenset({"rro", "rnosuid", "rnodev", "rnoexec"})
+"""Attributes of a bind are recursive in any case."""

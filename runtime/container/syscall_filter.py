@@ -1,0 +1,83 @@
+"""An OCI seccomp section compiled to the filter that the child loads. Pure."""
+
+from __future__ import annotations
+
+from runtime.errors import InvalidSpec
+from runtime.linux import bpf, syscalls
+from runtime.spec.config import Seccomp, SeccompArgument, SeccompRule
+
+WHERE = "linux.seccomp"
+EPERM = 1
+_NATIVE = {"amd64": "SCMP_ARCH_X86_64", "arm64": "SCMP_ARCH_AARCH64"}
+_ACTIONS = {
+    "SCMP_ACT_KILL": bpf.RET_KILL_THREAD, "SCMP_ACT_KILL_THREAD": bpf.RET_KILL_THREAD,
+    "SCMP_ACT_KILL_PROCESS": bpf.RET_KILL_PROCESS, "SCMP_ACT_TRAP": bpf.RET_TRAP, "SCMP_ACT_LOG": bpf.RET_LOG,
+    "SCMP_ACT_ALLOW": bpf.RET_ALLOW, "SCMP_ACT_ERRNO": bpf.RET_ERRNO, "SCMP_ACT_TRACE": bpf.RET_TRACE,
+}  # fmt: skip
+_WITH_NUMBER = ("SCMP_ACT_ERRNO", "SCMP_ACT_TRACE")
+_PERMISSIVE = (bpf.RET_ALLOW, bpf.RET_LOG)
+
+
+def compile_seccomp(profile: Seccomp, *, architecture: str) -> bytes:
+    """Return the BPF instructions of a profile. Raises InvalidSpec for what cannot be held as it is written.
+
+    A name that no architecture here has is skipped where the default refuses, as every OCI runtime does; where the
+    default allows, skipping would let it through, so it is an error.
+    """
+    if profile.listener_path:
+        raise InvalidSpec(f"{WHERE}.listenerPath", "notification is not supported")
+    if profile.flags:
+        raise InvalidSpec(f"{WHERE}.flags", "flags are not supported")
+    if architecture not in _NATIVE:
+        raise InvalidSpec(WHERE, f"no system call table for {architecture}")
+    if profile.architectures and _NATIVE[architecture] not in profile.architectures:
+        raise InvalidSpec(
+            f"{WHERE}.architectures", f"does not name this machine's {_NATIVE[architecture]}"
+        )
+    default = _action(profile.default_action, profile.default_errno_ret, "defaultAction")
+    rules = [
+        _rule(rule, f"{WHERE}.syscalls[{index}]") for index, rule in enumerate(profile.syscalls)
+    ]
+    if default in _PERMISSIVE:
+        _check_names(profile)
+    return bpf.compile_filter(rules, default=default, architecture=architecture)
+
+
+def _check_names(profile: Seccomp) -> None:
+    for index, rule in enumerate(profile.syscalls):
+        for name in rule.names:
+            if name not in syscalls.known():
+                raise InvalidSpec(f"{WHERE}.syscalls[{index}]", f"unknown system call {name!r}")
+
+
+def _rule(rule: SeccompRule, where: str) -> bpf.Rule:
+    return bpf.Rule(
+        names=rule.names,
+        action=_action(rule.action, rule.errno_ret, f"{where}.action"),
+        conditions=tuple(_comparison(argument, f"{where}.args") for argument in rule.args),
+    )
+
+
+def _comparison(argument: SeccompArgument, where: str) -> bpf.Comparison:
+    operator = argument.op.removeprefix("SCMP_CMP_")
+    if operator not in bpf.OPERATORS or not 0 <= argument.index < 6:
+        raise InvalidSpec(where, f"cannot compare argument {argument.index} by {argument.op}")
+    if operator == "MASKED_EQ":
+        return bpf.Comparison(
+            index=argument.index,
+            operator=operator,
+            value=argument.value_two,
+            mask=argument.value,
+        )
+    return bpf.Comparison(index=argument.index, operator=operator, value=argument.value)
+
+
+def _action(name: str, number: int | None, where: str) -> int:
+    if name not in _ACTIONS:
+        raise InvalidSpec(where, f"action {name!r} is not supported")
+    if name not in _WITH_NUMBER:
+        return _ACTIONS[name]
+    value = EPERM if number is None else number
+    if not 0 <= value <= 0xFFFF:
+        raise InvalidSpec(where, f"errno {value}")
+    return _ACTIONS[name] | value

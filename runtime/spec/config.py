@@ -1,0 +1,187 @@
+"""A bundle's config.json as typed values (OCI runtime-spec, config.md and config-linux.md).
+
+Field names are the specification's. Unknown keys are accepted, as it asks; what is known and not in force is refused by
+`runtime.container.compile` with its path. Pure: no file is opened here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import msgspec
+from msgspec import Struct
+
+from runtime.errors import InvalidSpec
+
+OCI_VERSION = "1.0.2"
+
+
+class User(Struct, frozen=True, kw_only=True, omit_defaults=True, rename="camel"):
+    """Who the process is.
+
+    `username` (the specification has it for other systems) is a text that the container's own files resolve; it stands
+    in place of uid and gid.
+    """
+
+    uid: int = 0
+    gid: int = 0
+    umask: int | None = None
+    additional_gids: tuple[int, ...] = ()
+    username: str = ""
+
+
+class Capabilities(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    bounding: tuple[str, ...] = ()
+    effective: tuple[str, ...] = ()
+    permitted: tuple[str, ...] = ()
+    inheritable: tuple[str, ...] = ()
+    ambient: tuple[str, ...] = ()
+
+
+class Rlimit(Struct, frozen=True, kw_only=True):
+    type: str
+    soft: int
+    hard: int
+
+
+class Process(Struct, frozen=True, kw_only=True, omit_defaults=True, rename="camel"):
+    """The container's process (config.md §Process)."""
+
+    terminal: bool = False
+    cwd: str
+    env: tuple[str, ...] = ()
+    args: tuple[str, ...] = ()
+    rlimits: tuple[Rlimit, ...] = ()
+    apparmor_profile: str = ""
+    capabilities: Capabilities | None = None
+    no_new_privileges: bool = False
+    oom_score_adj: int | None = None
+    selinux_label: str = ""
+    user: User = User()
+
+
+class Root(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    path: str
+    readonly: bool = False
+
+
+class OciMount(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One mount (config.md §Mounts)."""
+
+    destination: str
+    type: str = ""
+    source: str = ""
+    options: tuple[str, ...] = ()
+
+
+class Namespace(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    type: str
+    path: str = ""
+
+
+class IdMapping(Struct, frozen=True, kw_only=True):
+    containerID: int
+    hostID: int
+    size: int
+
+
+class DeviceRule(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    allow: bool
+    type: str | None = None
+    major: int | None = None
+    minor: int | None = None
+    access: str = ""
+
+
+class Memory(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
+    limit: int | None = None
+
+
+class Cpu(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
+    quota: int | None = None
+    period: int | None = None
+
+
+class Pids(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
+    limit: int
+
+
+class Resources(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
+    """Limits (config-linux.md §Control groups). A limit that is not in force is refused by name, not skipped."""
+
+    devices: tuple[DeviceRule, ...] = ()
+    memory: Memory | None = None
+    cpu: Cpu | None = None
+    pids: Pids | None = None
+
+
+class SeccompArgument(Struct, frozen=True, kw_only=True, omit_defaults=True, rename="camel"):
+    index: int
+    value: int
+    value_two: int = 0
+    op: str
+
+
+class SeccompRule(Struct, frozen=True, kw_only=True, omit_defaults=True, rename="camel"):
+    names: tuple[str, ...]
+    action: str
+    errno_ret: int | None = None
+    args: tuple[SeccompArgument, ...] = ()
+
+
+class Seccomp(Struct, frozen=True, kw_only=True, omit_defaults=True, rename="camel"):
+    """System call filter (config-linux.md §Seccomp). The first rule that fits decides."""
+
+    default_action: str
+    default_errno_ret: int | None = None
+    architectures: tuple[str, ...] = ()
+    flags: tuple[str, ...] = ()
+    listener_path: str = ""
+    syscalls: tuple[SeccompRule, ...] = ()
+
+
+class Linux(Struct, frozen=True, kw_only=True, omit_defaults=True, rename="camel"):
+    uid_mappings: tuple[IdMapping, ...] = ()
+    gid_mappings: tuple[IdMapping, ...] = ()
+    sysctl: Mapping[str, str] = {}
+    resources: Resources = Resources()
+    cgroups_path: str = ""
+    namespaces: tuple[Namespace, ...] = ()
+    devices: tuple[Mapping[str, object], ...] = ()
+    seccomp: Seccomp | None = None
+    rootfs_propagation: str = ""
+    masked_paths: tuple[str, ...] = ()
+    readonly_paths: tuple[str, ...] = ()
+    mount_label: str = ""
+    personality: Mapping[str, object] | None = None
+    intel_rdt: Mapping[str, object] | None = None
+
+
+class OciConfig(Struct, frozen=True, kw_only=True, omit_defaults=True, rename="camel"):
+    """The whole document (config.md)."""
+
+    oci_version: str
+    process: Process | None = None
+    root: Root | None = None
+    hostname: str = ""
+    domainname: str = ""
+    mounts: tuple[OciMount, ...] = ()
+    hooks: Mapping[str, tuple[object, ...]] = {}
+    annotations: Mapping[str, str] = {}
+    linux: Linux = Linux()
+
+
+def decode_config(data: bytes, *, where: str = "config.json") -> OciConfig:
+    """Return the typed document. Raises InvalidSpec with the path of what is wrong."""
+    try:
+        config = msgspec.json.decode(data, type=OciConfig)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise InvalidSpec(where, str(error)) from error
+    if config.oci_version.split(".")[0] != "1":
+        raise InvalidSpec(f"{where}: ociVersion", f"version {config.oci_version!r} is not 1.x")
+    return config
+
+
+def encode_config(config: OciConfig) -> bytes:
+    """Return the document as JSON; same value, same bytes."""
+    return msgspec.json.encode(config)
