@@ -26,6 +26,7 @@ _BAD_IN_KEY = re.compile(r"[^A-Za-z0-9_.\-\[\]]")
 _COMMENT = re.compile(r"[ \t]#")
 _SPACE = " \t\r\v\f"
 _REST = re.compile(r"[ \t\r]*(?:#[^\n]*)?(?=\n|$)")
+_QUOTED = {quote: re.compile(rf"(?s:[^{quote}\\]++|\\.)*+{quote}") for quote in "'\""}
 _ESCAPE = re.compile(r"\\(?:(?P<letter>[abcfnrtv\\$\"])|0(?P<octal>[0-7]{1,3}))")
 _LETTERS = {
     "a": "\a", "b": "\b", "c": "\\c", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v",
@@ -164,19 +165,13 @@ class _EnvFile:
 
     def _quoted(self, key: str, quote: str) -> str | None:
         start = self._position + 1
-        end = start
-        while True:
-            end = self._text.find(quote, end)
-            if end < 0:
-                self._problem(f"unterminated quoted value of {key}", f"close it with {quote}")
-                self._position = len(self._text)
-                return None
-            backslashes = len(self._text[start:end]) - len(self._text[start:end].rstrip("\\"))
-            if backslashes % 2 == 0:
-                break
-            end += 1
-        raw = self._text[start:end]
-        self._position = end + 1
+        match = _QUOTED[quote].match(self._text, start)
+        if match is None:
+            self._problem(f"unterminated quoted value of {key}", f"close it with {quote}")
+            self._position = len(self._text)
+            return None
+        raw = match[0][:-1]
+        self._position = match.end()
         rest = _REST.match(self._text, self._position)
         if rest is None:
             self._problem(

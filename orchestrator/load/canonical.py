@@ -1,0 +1,237 @@
+"""Short forms become long: one table from places in the file to the way it is done there.
+
+Each file is made canonical before it is merged, so that merging, checks and decoding know one form
+only. A rule may not add a default (it would override the other file's value when merged): those
+come in `normalise`. Tags stay on their nodes; a tree that is canonical stays as it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TypeAlias
+
+from orchestrator.load.scalars import parse_number, text_of
+from orchestrator.load.tree import (
+    Findings,
+    List,
+    Map,
+    Node,
+    Path,
+    PathTable,
+    Scalar,
+    Tag,
+)
+from orchestrator.load.words import split_words
+from orchestrator.model.project import Place
+from orchestrator.model.units import format_duration, parse_bytes, parse_duration
+
+Rule: TypeAlias = Callable[[Node, Path, Findings], Node]
+
+
+def canonicalise(tree: Map, findings: Findings) -> Map:
+    """Return the valid tree in long forms; what cannot be made long goes to `findings`."""
+    result = _walk(tree, (), RULES, findings)
+    assert isinstance(result, Map)
+    return result
+
+
+def _walk(node: Node, path: Path, table: PathTable[Rule], findings: Findings) -> Node:
+    if node.tag is Tag.RESET:
+        return node
+    if table.value is not None:
+        node = table.value(node, path, findings)
+    if isinstance(node, Map):
+        entries = {
+            key: _step(child, (*path, key), table.step(key), findings)
+            for key, child in node.entries.items()
+        }
+        return replace(node, entries=entries)
+    if isinstance(node, List):
+        items = tuple(
+            _step(item, (*path, index), table.step(index), findings)
+            for index, item in enumerate(node.items)
+        )
+        return replace(node, items=items)
+    return node
+
+
+def _step(node: Node, path: Path, table: PathTable[Rule] | None, findings: Findings) -> Node:
+    return node if table is None else _walk(node, path, table, findings)
+
+
+# Scalars
+
+
+def size(node: Node, _path: Path, _findings: Findings) -> Node:
+    """`50m` becomes "52428800"; a decimal string, so that no reader loses digits (§10)."""
+    if isinstance(node, Scalar) and isinstance(node.value, (str, int)):
+        return replace(node, value=str(parse_bytes(node.value)))
+    return node
+
+
+def duration(node: Node, _path: Path, _findings: Findings) -> Node:
+    """`90s` becomes `1m30s`."""
+    if isinstance(node, Scalar) and isinstance(node.value, str):
+        return replace(node, value=format_duration(parse_duration(node.value)))
+    return node
+
+
+def number(node: Node, _path: Path, _findings: Findings) -> Node:
+    """`"0.50"` becomes 0.5, and 2.0 becomes 2."""
+    if not isinstance(node, Scalar) or isinstance(node.value, bool):
+        return node
+    value = parse_number(node.value) if isinstance(node.value, str) else node.value
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    return replace(node, value=value)
+
+
+def text(node: Node, _path: Path, _findings: Findings) -> Node:
+    """A number or boolean becomes its text; null stays."""
+    if isinstance(node, Scalar) and not isinstance(node.value, str) and node.value is not None:
+        return replace(node, value=text_of(node.value))
+    return node
+
+
+# Lists
+
+
+def string_list(node: Node, _path: Path, _findings: Findings) -> Node:
+    """A string becomes a list of one."""
+    if isinstance(node, Scalar) and node.value is not None:
+        return List((replace(node, tag=None),), node.place, node.tag)
+    return node
+
+
+def command(node: Node, _path: Path, _findings: Findings) -> Node:
+    """A command line becomes its words; nothing else of a shell happens to it."""
+    if isinstance(node, Scalar) and isinstance(node.value, str):
+        words = tuple(Scalar(word, node.place) for word in split_words(node.value))
+        return List(words, node.place, node.tag)
+    return node
+
+
+# Mappings
+
+
+def pairs(node: Node, path: Path, findings: Findings) -> Node:
+    """`[K=V, K]` becomes `{K: V, K: null}`; a later entry replaces an earlier one."""
+    if isinstance(node, List):
+        node = _pairs_of_list(node, path, findings)
+    if not isinstance(node, Map):
+        return node
+    entries = {key: text(child, (*path, key), findings) for key, child in node.entries.items()}
+    return replace(node, entries=entries)
+
+
+def _pairs_of_list(node: List, path: Path, findings: Findings) -> Map:
+    entries: dict[str, Node] = {}
+    keys: dict[str, Place] = {}
+    for index, item in enumerate(node.items):
+        if not isinstance(item, Scalar) or not isinstance(item.value, str):
+            continue
+        key, equals, value = item.value.partition("=")
+        if not key:
+            why, hint = f'"{item.value}" has no name before the "="', "write NAME=value"
+            findings.problem(item.place, (*path, index), why, hint)
+        elif key.rstrip() != key:
+            why = f'the name "{key}" ends with a space'
+            findings.problem(item.place, (*path, index), why, "take the space away")
+        entries[key] = replace(item, value=value if equals else None, tag=None)
+        keys[key] = item.place
+    return Map(entries, node.place, keys, node.tag)
+
+
+def labels(node: Node, path: Path, findings: Findings) -> Node:
+    """As `pairs`; a label without a value is the empty string."""
+    node = pairs(node, path, findings)
+    if not isinstance(node, Map):
+        return node
+    entries = {key: _emptied(child) for key, child in node.entries.items()}
+    return replace(node, entries=entries)
+
+
+def _emptied(node: Node) -> Node:
+    """Return an empty string for null."""
+    if isinstance(node, Scalar) and node.value is None and node.tag is not Tag.RESET:
+        return replace(node, value="")
+    return node
+
+
+def keyed(node: Node, _path: Path, _findings: Findings) -> Node:
+    """`[a, b]` becomes `{a: null, b: null}`."""
+    if not isinstance(node, List):
+        return node
+    names = {str(item.value): item for item in node.items if isinstance(item, Scalar)}
+    entries: dict[str, Node] = {name: Scalar(None, item.place) for name, item in names.items()}
+    return Map(entries, node.place, _places(names), node.tag)
+
+
+def _places(items: dict[str, Scalar]) -> dict[str, Place]:
+    return {name: item.place for name, item in items.items()}
+
+
+def depends_on(node: Node, _path: Path, _findings: Findings) -> Node:
+    """`[db]` becomes `{db: {condition: service_started, required: true}}`."""
+    if not isinstance(node, List):
+        return node
+    names = {str(item.value): item for item in node.items if isinstance(item, Scalar)}
+    entries: dict[str, Node] = {
+        name: mapping(item.place, condition="service_started", required=True)
+        for name, item in names.items()
+    }
+    return Map(entries, node.place, _places(names), node.tag)
+
+
+def env_file(node: Node, path: Path, findings: Findings) -> Node:
+    """`a.env` and `[a.env]` become `[{path: a.env}]`."""
+    node = string_list(node, path, findings)
+    if not isinstance(node, List):
+        return node
+    items = tuple(
+        Map({"path": item}, item.place, {"path": item.place}) if isinstance(item, Scalar) else item
+        for item in node.items
+    )
+    return replace(node, items=items)
+
+
+def field_of(name: str, of: Rule | None = None) -> Rule:
+    """Return the rule that makes a lone value `V` into `{name: V}`."""
+
+    def rule(node: Node, path: Path, findings: Findings) -> Node:
+        if not isinstance(node, Scalar) or node.value is None:
+            return node
+        inner: Node = replace(node, tag=None)
+        if of is not None:
+            inner = of(inner, (*path, name), findings)
+        return Map({name: inner}, node.place, {name: node.place}, node.tag)
+
+    return rule
+
+
+def mapping(place: Place, **values: str | int | bool | None) -> Map:
+    """Return a mapping of scalars that were all written at `place`, in short form."""
+    return Map({key: Scalar(value, place) for key, value in values.items()}, place)
+
+
+_SERVICE: dict[str, Rule] = {
+    "build": field_of("context"),
+    "command": command,
+    "entrypoint": command,
+    "environment": pairs,
+    "labels": labels,
+    "annotations": labels,
+    "env_file": env_file,
+    "depends_on": depends_on,
+    "mem_limit": size,
+    "stop_grace_period": duration,
+    "cpus": number,
+    "pids_limit": number,
+    "deploy.labels": labels,
+    "deploy.resources.limits.cpus": number,
+    "deploy.resources.limits.memory": size,
+    "deploy.resources.reservations.cpus": number,
+    "deploy.resources.reservations.memory": size,
+}
+RULES: PathTable[Rule] = PathTable({f"services.*.{key}": rule for key, rule in _SERVICE.items()})

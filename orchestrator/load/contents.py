@@ -1,0 +1,100 @@
+"""Env files of enabled services, folded into their environment (compose-format §2.3, §5).
+
+Runs last, so that files of services that are not enabled are never read.
+"""
+
+from __future__ import annotations
+
+from orchestrator.errors import LoadErrors
+from orchestrator.load.discover import read_text
+from orchestrator.load.dotenv import parse_env, parse_raw
+from orchestrator.load.environment import Environment, Variable
+from orchestrator.load.interpolate import LookUp
+from orchestrator.load.normalise import services_of, with_services
+from orchestrator.load.request import Source
+from orchestrator.load.tree import (
+    Findings,
+    List,
+    Map,
+    Node,
+    Path,
+    Scalar,
+    find,
+    with_entry,
+    without_entry,
+)
+
+
+def fold_env_files(tree: Map, source: Source, environment: Environment, findings: Findings) -> Map:
+    """Return the tree with what its env files say in `environment`, which they do not override."""
+    services = {}
+    for name, service in services_of(tree).items():
+        path = ("services", name, "env_file")
+        files = service.get("env_file")
+        if isinstance(files, List):
+            variables = _read_all(files, path, source, environment, findings)
+            service = _with_variables(without_entry(service, "env_file"), variables)
+        services[name] = service
+    return with_services(tree, services) if services else tree
+
+
+def _read_all(
+    files: List, path: Path, source: Source, environment: Environment, findings: Findings
+) -> dict[str, Variable]:
+    """Return the variables of all files; a later one wins, and sees what the earlier ones set."""
+    variables: dict[str, Variable] = {}
+
+    def look_up(name: str) -> str | None:
+        value = environment.get(name)
+        return variables[name].value if value is None and name in variables else value
+
+    for index, entry in enumerate(files.items):
+        file = find(entry, "path")
+        if not isinstance(file, Scalar) or not isinstance(file.value, str):
+            continue
+        if not source.is_file(file.value):
+            required = find(entry, "required")
+            if not isinstance(required, Scalar) or required.value is not False:
+                is_directory = source.is_directory(file.value)
+                reason = "is a directory" if is_directory else "not found"
+                why = f"env file {file.value} {reason}"
+                hint = "with `required: false` it may be missing"
+                findings.problem(file.place, (*path, index), why, "" if is_directory else hint)
+            continue
+        variables.update(_read(entry, file.value, source, look_up, findings))
+    return variables
+
+
+def _read(
+    entry: Node,
+    file: str,
+    source: Source,
+    look_up: LookUp,
+    findings: Findings,
+) -> dict[str, Variable]:
+    try:
+        text = read_text(source, file, "env file")
+    except LoadErrors as errors:
+        findings.problems.extend(errors.problems)
+        return {}
+    form = find(entry, "format")
+    if isinstance(form, Scalar) and form.value == "raw":
+        return parse_raw(text, file, look_up)
+    return parse_env(text, file, look_up, findings)
+
+
+def _with_variables(service: Map, variables: dict[str, Variable]) -> Map:
+    """Return the service with the variables below those that it sets itself."""
+    own = service.get("environment")
+    set_here = dict(own.entries) if isinstance(own, Map) else {}
+    added: dict[str, Node] = {
+        name: Scalar(variable.value, variable.place) for name, variable in variables.items()
+    }
+    entries = {**added, **set_here}
+    if not entries:
+        return service
+    places = {name: variable.place for name, variable in variables.items()}
+    if isinstance(own, Map):
+        places |= own.keys or {}
+    merged = Map(entries, own.place if isinstance(own, Map) else service.place, places)
+    return with_entry(service, "environment", merged)

@@ -1,0 +1,113 @@
+"""What trice does, out of what the format has: everything else is refused, never ignored.
+
+A phase of its own: `config` may show a project that `up` refuses. The table names places of the
+canonical, normalised tree; a place stands for all that is below it. Extensions (`x-…`) have no
+meaning by definition and are no refusal.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeAlias
+
+from orchestrator.errors import Problem
+from orchestrator.load.scalars import text_of
+from orchestrator.load.tree import (
+    Findings,
+    Map,
+    Node,
+    Path,
+    PathTable,
+    Scalar,
+    children,
+    is_null,
+    plain,
+)
+
+Condition: TypeAlias = Callable[[Node], str]
+"""Returns why the value is refused; empty for a value that is in force."""
+
+NOT_YET = "not supported yet"
+
+
+def _always(_node: Node) -> str:
+    return ""
+
+
+def only(*values: str | bool | None) -> Condition:
+    """Return the condition that the value is one of `values`."""
+
+    def condition(node: Node) -> str:
+        if isinstance(node, Scalar) and node.value in values:
+            return ""
+        shown = text_of(node.value) if isinstance(node, Scalar) else "this"
+        return f"{shown} is {NOT_YET}"
+
+    return condition
+
+
+def _default_network_only(node: Node) -> str:
+    """Every container is on nothing but `default` as long as networks are not in force."""
+    return "" if plain(node) == {"default": None} else NOT_YET
+
+
+def _plain_default_network(node: Node) -> str:
+    body = plain(node)
+    names = set(body) if isinstance(body, dict) else set()
+    return "" if names <= {"name"} else NOT_YET
+
+
+_PLAIN_KEYS = """
+    image build.x-bootstrap command entrypoint environment env_file working_dir user hostname
+    domainname container_name labels annotations restart cpus mem_limit pids_limit read_only
+    stop_signal stop_grace_period scale profiles depends_on.*.required
+    deploy.replicas deploy.resources.limits.cpus deploy.resources.limits.memory
+    deploy.resources.limits.pids
+"""
+_SERVICE: dict[str, Condition] = dict.fromkeys(_PLAIN_KEYS.split(), _always) | {
+    "depends_on.*.condition": only("service_started"),
+    "depends_on.*.restart": only(False),
+    "deploy.mode": only("replicated"),
+    "networks": _default_network_only,
+}
+IN_FORCE: PathTable[Condition] = PathTable(
+    {f"services.*.{key}": condition for key, condition in _SERVICE.items()}
+    | {"name": _always, "networks.default": _plain_default_network}
+)
+
+
+def refusals(tree: Map) -> tuple[Problem, ...]:
+    """Return a problem for everything in the tree that trice would have to ignore."""
+    findings = Findings()
+    _walk(tree, (), IN_FORCE, findings)
+    return tuple(findings.problems)
+
+
+def _walk(node: Node, path: Path, table: PathTable[Condition], findings: Findings) -> None:
+    for key, child in children(node):
+        below = table.step(key)
+        place = child.place
+        if isinstance(key, str) and isinstance(node, Map):
+            place = node.key_place(key)
+            if key.startswith("x-") and below is None and not _is_user_key(path):
+                continue
+        if below is None:
+            findings.problem(place, (*path, key), NOT_YET)
+        elif below.value is not None:
+            why = below.value(child)
+            if why:
+                findings.problem(child.place if child.place.line else place, (*path, key), why)
+        elif not is_null(child):
+            _walk(child, (*path, key), below, findings)
+
+
+_USER_KEYED = PathTable(
+    dict.fromkeys(
+        ("services", "networks", "volumes", "configs", "secrets", "services.*.depends_on"), True
+    )
+)
+
+
+def _is_user_key(path: Path) -> bool:
+    """Return whether keys right below `path` are names that the user makes up (§3)."""
+    return _USER_KEYED.match(path) is not None

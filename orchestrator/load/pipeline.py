@@ -1,0 +1,149 @@
+"""The phases of loading in their order, and nothing else (compose-format §1).
+
+discover ─► for each file, for each document in it:
+                parse ─► interpolate ─► validate (as a part) ─► canonicalise ─► reset ─► merge
+         ─► validate (as a whole) ─► normalise ─► profiles ─► consistency ─► env files
+         ─► refusals ─► decode
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from types import MappingProxyType
+
+from orchestrator.errors import LoadErrors, Problem
+from orchestrator.load import profiles
+from orchestrator.load.canonical import canonicalise
+from orchestrator.load.consistency import check
+from orchestrator.load.contents import fold_env_files
+from orchestrator.load.decode import decode_project
+from orchestrator.load.discover import STDIN, Found, discover, given_name, normal_name, read_bytes
+from orchestrator.load.environment import Environment
+from orchestrator.load.inforce import refusals
+from orchestrator.load.interpolate import TemplateError, interpolate, substitute
+from orchestrator.load.merge import merge, reset
+from orchestrator.load.normalise import name_resources, normalise, services_of
+from orchestrator.load.parse import parse
+from orchestrator.load.paths import base_name
+from orchestrator.load.request import Loaded, LoadRequest, Source
+from orchestrator.load.tree import Findings, Map, Scalar, with_entry
+from orchestrator.load.validate import obsolete, validate
+from orchestrator.model.project import Place, ProjectName
+
+__all__ = ["LoadRequest", "Loaded", "Source", "load"]
+
+_STDIN_NAME = "<stdin>"
+
+
+def load(request: LoadRequest, source: Source) -> Loaded:
+    """Return the project that the request names, loaded from what `source` has.
+
+    Raises LoadErrors with all problems of the first phase that found any, and NotFoundError for a
+    service on the command line that is not in the files.
+    """
+    findings = Findings()
+    environment = Environment(source.environment())
+    found = discover(request, source, environment, findings)
+    documents = _parse_files(found, source, findings)
+    name = _project_name(request, found, documents, environment)
+    environment.force("COMPOSE_PROJECT_NAME", name)
+    tree = _merge_documents(documents, environment, findings)
+    tree = with_entry(tree, "name", Scalar(name))
+    tree = normalise(
+        tree, directory=found.directory, home=environment.get("HOME"), environment=environment
+    )
+    tree = _select(tree, request, found.profiles, findings)
+    tree = fold_env_files(tree, source, environment, findings)
+    findings.raise_problems()
+    tree = name_resources(tree, name)
+    refused = refusals(tree)
+    if refused:
+        raise LoadErrors(*refused)
+    project = decode_project(
+        tree,
+        working_dir=found.directory,
+        config_files=found.files,
+        environment_files=found.env_files,
+    )
+    return Loaded(
+        project=project,
+        warnings=tuple(dict.fromkeys(findings.warnings)),
+        consulted=MappingProxyType(environment.consulted),
+        environment=MappingProxyType(environment.flat()),
+    )
+
+
+def _parse_files(found: Found, source: Source, findings: Findings) -> list[Map]:
+    documents: list[Map] = []
+    start = source.working_directory()
+    for file in found.files:
+        shown = _STDIN_NAME if file == STDIN else _relative_to(start, file)
+        documents += parse(read_bytes(source, file, "stack file"), shown, findings)
+    if not any(document.entries for document in documents):
+        shown = ", ".join(_relative_to(start, file) for file in found.files)
+        place = Place(file=shown, line=0, column=0)
+        hint = "write `services:` and below it what is to run"
+        raise LoadErrors(Problem(place=place, path="", why="empty stack file", hint=hint))
+    return documents
+
+
+def _relative_to(directory: str, file: str) -> str:
+    """Return the path as a user in `directory` would write it."""
+    prefix = directory if directory.endswith("/") else directory + "/"
+    return file.removeprefix(prefix)
+
+
+def _project_name(
+    request: LoadRequest, found: Found, documents: Iterable[Map], environment: Environment
+) -> ProjectName:
+    """Return the name: by flag, variable, the last `name:`, or the project directory (§2.5)."""
+    name = given_name(request, environment)
+    if name is not None:
+        return name
+    place, said = Place(file=found.directory, line=0, column=0), ""
+    for document in documents:
+        node = document.get("name")
+        if isinstance(node, Scalar) and isinstance(node.value, str) and node.value:
+            place, said = node.place, node.value
+    if said:
+        try:
+            said = substitute(said, environment.get, lambda _name: None)
+        except TemplateError as error:
+            raise LoadErrors(Problem(place=place, path="name", why=str(error))) from error
+    name = normal_name(said or base_name(found.directory))
+    if not name:
+        why = f'"{said or base_name(found.directory)}" leaves no project name'
+        hint = "give one with -p, or `name:` in the stack file"
+        raise LoadErrors(Problem(place=place, path="", why=why, hint=hint))
+    return name
+
+
+def _merge_documents(documents: Iterable[Map], environment: Environment, findings: Findings) -> Map:
+    """Return what all documents together say, canonical and valid."""
+    whole = Map({})
+    for document in documents:
+        tree = interpolate(document, environment, findings)
+        findings.raise_problems()
+        assert isinstance(tree, Map)
+        validate(tree, findings, is_whole=False)
+        findings.raise_problems()
+        tree = canonicalise(tree, findings)
+        findings.raise_problems()
+        whole = merge(reset(whole, tree), tree, findings)
+        findings.raise_problems()
+    validate(whole, findings, is_whole=True)
+    findings.raise_problems()
+    return obsolete(whole, findings)
+
+
+def _select(tree: Map, request: LoadRequest, given: Iterable[str], findings: Findings) -> Map:
+    """Return the tree with the services that are enabled, and consistent."""
+    defined = services_of(tree)
+    active = profiles.active_profiles(tree, given, request.services)
+    tree = profiles.enabled(tree, active)
+    check(tree, defined, findings)
+    findings.raise_problems()
+    tree = profiles.without_optional(tree)
+    if request.only_services and request.services:
+        tree = profiles.selected(tree, request.services)
+    return tree
