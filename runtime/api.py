@@ -92,6 +92,7 @@ class Limits:
     cpus: float | None = None
     memory_bytes: int | None = None
     pids: int | None = None
+    """Processes and threads; None is the runtime's default of 4096, -1 no limit."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
