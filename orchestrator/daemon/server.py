@@ -27,7 +27,7 @@ _BACKLOG = 128
 
 
 class Server:
-    """The API socket and its connections. `on_change`: a request has begun or ended."""
+    """The API socket and its connections."""
 
     def __init__(
         self,
@@ -36,14 +36,14 @@ class Server:
         allowed_uid: int,
         limits: ServerLimits | None = None,
         translate: Callable[[Exception], HttpError | None] = lambda _: None,
-        on_change: Callable[[], None] = lambda: None,
     ) -> None:
         """`translate` says which answer a handler's exception means; None: an internal error."""
         self._router = router
         self._allowed_uid = allowed_uid
         self._limits = limits or ServerLimits()
         self._translate = translate
-        self._on_change = on_change
+        self.on_change: Callable[[], None] = lambda: None
+        """Called whenever a request has begun or ended."""
         self._connections: set[asyncio.Task[None]] = set()
         self._server: asyncio.Server | None = None
         self._path: Path | None = None
@@ -71,16 +71,20 @@ class Server:
         """Take the socket away, let running requests end within `grace_s`, then cut them off.
         Idempotent.
         """
-        if self._server is not None:
-            self._server.close()
-            self._server = None
-        self._remove_socket()
+        self.stop_listening()
         others = self._connections - {asyncio.current_task()}
         if others:
             _done, late = await asyncio.wait(others, timeout=grace_s)
             for task in late:
                 task.cancel()
             await asyncio.gather(*late, return_exceptions=True)
+
+    def stop_listening(self) -> None:
+        """Take the socket away; who is connected is still served. Idempotent."""
+        if self._server is not None:
+            self._server.close()
+            self._server = None
+        self._remove_socket()
 
     def _remove_socket(self) -> None:
         """Unlink the socket if it is ours: a newer manager may have renamed its own over it."""
@@ -144,12 +148,12 @@ class Server:
     def begin(self) -> None:
         """Count a request in."""
         self._active += 1
-        self._on_change()
+        self.on_change()
 
     def end(self) -> None:
         """Count a request out."""
         self._active -= 1
-        self._on_change()
+        self.on_change()
 
 
 def _temporary_name(path: Path) -> str:

@@ -1,0 +1,89 @@
+"""Stay with a project's logs after `up`, until all containers have ended: first Ctrl-C stops, second kills."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from types import FrameType
+
+from orchestrator.client.api import Client, Document
+from orchestrator.client.follow import LogRequest, follow
+from orchestrator.errors import OrchestratorError
+from orchestrator.model.human import SECOND_NS
+from orchestrator.ui.lines import LogPrinter
+from orchestrator.ui.tables import container_name, label
+
+
+class Attached:
+    """One attached `up`; its lines begin with the moment this was made."""
+
+    def __init__(
+        self, client: Client, project: str, services: tuple[str, ...], grace_s: float | None
+    ) -> None:
+        self._client = client
+        self._project = project
+        self._services = services
+        self._grace_s = grace_s
+        self._began_ns = time.time_ns()
+        self._interrupts = 0
+        self._workers: list[threading.Thread] = []
+        self._failures: list[OrchestratorError] = []
+
+    def stop(self) -> Iterator[Document]:
+        """Stop the project's containers; they are kept."""
+        options = {"services": list(self._services), "grace_s": self._grace_s, "cause": "Ctrl-C"}
+        return self._client.stop(self._project, options)
+
+    def follow(self, printer: LogPrinter) -> int:
+        """Print lines until every container has ended; return the exit code."""
+        since = f"{self._began_ns // SECOND_NS}.{self._began_ns % SECOND_NS:09d}"
+        request = LogRequest(
+            project=self._project, services=self._services, is_follow=True, since=since
+        )
+        before = signal.signal(signal.SIGINT, self._interrupt)
+        try:
+            for record in follow(self._client, request):
+                printer.show(record)
+            for worker in self._workers:
+                worker.join()
+        finally:
+            signal.signal(signal.SIGINT, before)
+        if self._failures:
+            raise self._failures[0]
+        return 0
+
+    def _interrupt(self, _number: int, _frame: FrameType | None) -> None:
+        """Work in a thread: the lines that containers write while they end are still to be printed."""
+        self._interrupts += 1
+        if self._interrupts == 1:
+            print("Gracefully Stopping... press Ctrl+C again to force", file=sys.stderr)
+            self._begin(self._stop_all)
+        elif self._interrupts == 2:
+            self._begin(self._kill_all)
+
+    def _begin(self, work: Callable[[], None]) -> None:
+        worker = threading.Thread(target=self._guarded, args=(work,), daemon=True)
+        self._workers.append(worker)
+        worker.start()
+
+    def _guarded(self, work: Callable[[], None]) -> None:
+        try:
+            work()
+        except OrchestratorError as error:
+            self._failures.append(error)
+
+    def _stop_all(self) -> None:
+        for record in self.stop():
+            if record.get("end") and not record.get("ok"):
+                raise OrchestratorError(str(record.get("error")))
+
+    def _kill_all(self) -> None:
+        view = self._client.project(self._project) or {}
+        containers = view.get("containers")
+        for item in containers if isinstance(containers, list) else []:
+            is_ours = not self._services or label(item, "service") in self._services
+            if is_ours and item["State"] == "running":
+                self._client.kill(container_name(item))

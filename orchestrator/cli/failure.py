@@ -1,0 +1,55 @@
+"""Errors as lines for people: `trice: …`, one a problem; a stack file's with place, source line and caret."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+
+from orchestrator.cli.settings import NeedsRoot
+from orchestrator.errors import LoadErrors, OrchestratorError, Problem
+from runtime.errors import RuntimeFault
+
+_WIDEST = 160
+
+
+def explain(error: BaseException, *, is_terminal: bool) -> Iterator[str]:
+    """Yield the lines for an error."""
+    match error:
+        case LoadErrors():
+            for problem in error.problems:
+                yield f"trice: {problem}"
+                if is_terminal:
+                    yield from source_lines(problem)
+        case click.ClickException():
+            yield f"trice: {error.format_message()}"
+        case OrchestratorError() | RuntimeFault() | NeedsRoot():
+            for line in str(error).splitlines():
+                yield f"trice: {line}"
+        case OSError():
+            where = f" {error.filename}" if error.filename else ""
+            yield f"trice: cannot go on:{where}: {error.strerror or error}"
+        case _:
+            yield (
+                f"trice: internal error: {type(error).__name__}: {error}; "
+                "`trice --debug …` shows where"
+            )
+
+
+def source_lines(problem: Problem) -> Iterator[str]:
+    """Yield the line that a problem is in and a caret below its column; nothing where it cannot be read."""
+    place = problem.place
+    if place.line < 1:
+        return
+    try:
+        lines = Path(place.file).read_text("utf-8", "replace").splitlines()
+    except OSError:
+        return
+    if place.line > len(lines):
+        return
+    text = lines[place.line - 1].expandtabs(1)
+    start = max(0, place.column - _WIDEST // 2) if len(text) > _WIDEST else 0
+    margin = f"{place.line:>6} | "
+    yield margin + text[start : start + _WIDEST]
+    yield " " * (len(margin) - 2) + "| " + " " * max(0, place.column - 1 - start) + "^"

@@ -1,0 +1,115 @@
+"""Which project a read-only verb means, without loading the stack file where that can be avoided.
+
+The name is `-p`, COMPOSE_PROJECT_NAME, the file's `name:` or the directory's (compose-format §2.5). Where the file
+says its name in one plain line, or not at all, that is all that has to be read; else the loader is asked.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+from orchestrator.cli.settings import Settings
+from orchestrator.errors import NotFoundError, OrchestratorError
+
+_DEFAULT_FILES = ("compose.yaml", "compose.yml", "docker-compose.yml", "docker-compose.yaml")
+_OVERRIDES = (
+    "compose.override.yml", "compose.override.yaml", "docker-compose.override.yml", "docker-compose.override.yaml",
+)  # fmt: skip
+_NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")
+_TOP_KEY = re.compile(r"^[^\s#-].*$", re.MULTILINE)
+_PLAIN_KEY = re.compile(r"([A-Za-z][\w-]*):(?:\s+(.*?))?\s*$")
+_PLAIN_VALUE = re.compile(r"""(["']?)([a-z0-9][a-z0-9_-]*)\1(?:\s+#.*)?""")
+
+
+def project_name(settings: Settings) -> str:
+    """Return the name of the project that the flags, environment and directory mean.
+
+    Raises NotFoundError when there is no stack file, LoadErrors and OrchestratorError for a bad one.
+    """
+    given = settings.project_name or os.environ.get("COMPOSE_PROJECT_NAME", "")
+    if given:
+        if not _NAME.fullmatch(given):
+            raise OrchestratorError(
+                f'invalid project name "{given}": must consist only of lowercase alphanumeric characters, '
+                "hyphens, and underscores as well as start with a letter or number"
+            )
+        return given
+    return _quick_name(settings) or _loaded_name(settings)
+
+
+def _quick_name(settings: Settings) -> str | None:
+    """Return the name where it is plain to see; None: ask the loader."""
+    environment = os.environ
+    if settings.env_files or settings.profiles or environment.get("COMPOSE_ENV_FILES"):
+        return None
+    if settings.files or environment.get("COMPOSE_FILE") or settings.project_directory:
+        return None
+    files = _discover(_working_directory())
+    if not files or (files[0].parent / ".env").exists() or Path(".env").exists():
+        return None
+    name = ""
+    for file in files:
+        try:
+            written = _written_name(file.read_text("utf-8"))
+        except (OSError, UnicodeDecodeError):
+            return None
+        if written is None:
+            return None
+        name = written or name
+    return name or _from_directory(files[0].parent.name) or None
+
+
+def _working_directory() -> Path:
+    """Return the directory as the shell calls it: a link to it has another name."""
+    called = Path(os.environ.get("PWD", ""))
+    try:
+        return called if called.is_absolute() and called.samefile(Path.cwd()) else Path.cwd()
+    except OSError:
+        return Path.cwd()
+
+
+def _discover(directory: Path) -> list[Path]:
+    for folder in (directory, *directory.parents):
+        for name in _DEFAULT_FILES:
+            if (folder / name).is_file():
+                overrides = [folder / other for other in _OVERRIDES if (folder / other).is_file()]
+                return [folder / name, *overrides[:1]]
+    return []
+
+
+def _written_name(text: str) -> str | None:
+    """Return a stack file's `name`, "" when it has none; None when this cannot tell.
+
+    Only files whose every line at the left margin is a plain `key:` are judged: no other documents, anchors, flow
+    style, merge keys, quoted keys or tags at the top.
+    """
+    name = ""
+    for line in _TOP_KEY.findall(text):
+        match = _PLAIN_KEY.match(line)
+        if match is None or match[1] == "include":
+            return None
+        if match[1] == "name":
+            value = _PLAIN_VALUE.fullmatch(match[2] or "")
+            if value is None or name:
+                return None
+            name = value[2]
+    return name
+
+
+def _from_directory(name: str) -> str:
+    return re.sub(r"[^a-z0-9_-]", "", name.lower()).lstrip("_-")
+
+
+def _loaded_name(settings: Settings) -> str:
+    from orchestrator.cli.loading import load_project  # [lazy] yaml
+
+    return load_project(settings).project.name
+
+
+def check_services(known: frozenset[str], wanted: tuple[str, ...]) -> None:
+    """Raise NotFoundError for the first service that is not known."""
+    for service in wanted:
+        if service not in known:
+            raise NotFoundError(f"no such service: {service}")

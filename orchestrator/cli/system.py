@@ -1,0 +1,134 @@
+"""`trice system status|stop`: this machine's keeper and manager as a whole."""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import socket
+import struct
+from pathlib import Path
+
+import click
+
+from orchestrator.cli.settings import Settings
+from orchestrator.cli.work import WorkFailed, show_work
+from orchestrator.client.api import Client, Document
+from orchestrator.client.wire import connect, exchange
+from orchestrator.model.human import SECOND_NS, human_span
+
+_UCRED = struct.Struct("3i")
+_LEAVE_PATIENCE_MS = 15_000
+
+
+@click.group("system")
+def command() -> None:
+    """Status and end of trice on this machine."""
+
+
+@command.command("status")
+@click.option("--format", "form", type=click.Choice(["pretty", "json"]), default="pretty")
+@click.pass_obj
+def status(settings: Settings, *, form: str) -> None:
+    """Say what runs. Starts nothing."""
+    client = settings.client()
+    document = _status(client)
+    if form == "json":
+        print(json.dumps(document or {"running": False}))
+    elif document is None:
+        print(f"trice is not running ({client.paths.lib}); `trice up` starts it")
+    else:
+        _print_status(document)
+
+
+@command.command("stop")
+@click.pass_obj
+def stop(settings: Settings) -> None:
+    """Stop every container, then trice itself. `trice up` brings a project back."""
+    client = settings.client()
+    try:
+        connect(client.paths.api_socket).close()
+    except (FileNotFoundError, ConnectionRefusedError):
+        if _peer(client.paths.keeper_socket) is None:
+            print("trice is not running")
+            return
+    ends = [_pidfd(_peer(path)) for path in (client.paths.api_socket, client.paths.keeper_socket)]
+    try:
+        show_work(client.stop_everything(), settings.progress_view("stop"))
+        _wait_for([end for end in ends if end is not None])
+    finally:
+        for end in ends:
+            if end is not None:
+                os.close(end)
+
+
+def _status(client: Client) -> Document | None:
+    try:
+        connection = connect(client.paths.api_socket)
+    except (FileNotFoundError, ConnectionRefusedError):
+        return None
+    document: dict[str, object] = json.loads(exchange(connection, "GET", "/trice/v1/status").body())
+    document["keeper_pid"] = _peer(client.paths.keeper_socket)
+    return document  # type: ignore[return-value]  # JSON, and one number more
+
+
+def _print_status(document: Document) -> None:
+    uptime = human_span(int(str(document["uptime_s"])) * SECOND_NS)
+    print(f"trice {document['version']}, up {uptime}")
+    print(f"  keeper     pid {document['keeper_pid'] or 'unknown'}")
+    print(f"  manager    pid {document['pid']}, {document['socket']}")
+    print(f"  machine    Linux {document['kernel']}, cgroup {document['cgroups']}")
+    print(f"  containers {document['running']} running, {document['containers']} in all")
+    print(f"  images     {document['images']}")
+    projects = document["projects"]
+    for project in projects if isinstance(projects, list) else []:
+        print(f"  project    {_project_line(project)}")
+
+
+def _project_line(project: Document) -> str:
+    problems = project.get("problems")
+    told = (
+        f"; {'; '.join(str(item) for item in problems)}"
+        if isinstance(problems, list) and problems
+        else ""
+    )
+    return f"{project['name']}: {project['state']}, revision {project['revision']} ({project['cause']}){told}"
+
+
+def _peer(path: Path) -> int | None:
+    """Return the pid of the process that listens on a socket; None when nobody does."""
+    kind = socket.SOCK_SEQPACKET if path.name.startswith("keeper") else socket.SOCK_STREAM
+    with socket.socket(socket.AF_UNIX, kind | socket.SOCK_CLOEXEC) as probe:
+        try:
+            probe.connect(str(path))
+        except OSError:
+            return None
+        credentials = probe.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size)
+    pid: int = _UCRED.unpack(credentials)[0]
+    return pid
+
+
+def _pidfd(pid: int | None) -> int | None:
+    if pid is None:
+        return None
+    try:
+        return os.pidfd_open(pid)
+    except ProcessLookupError:
+        return None
+
+
+def _wait_for(ends: list[int]) -> None:
+    """Return when all these processes have ended. Raises WorkFailed when they do not."""
+    poll = select.poll()
+    for end in ends:
+        poll.register(end, select.POLLIN)
+    left = len(ends)
+    while left:
+        ready = poll.poll(_LEAVE_PATIENCE_MS)
+        if not ready:
+            raise WorkFailed(
+                "every container has stopped, but keeper or manager does not end; see keeper.log"
+            )
+        for end, _ in ready:
+            poll.unregister(end)
+            left -= 1

@@ -1,0 +1,120 @@
+"""`trice up`: hand the stack file to the manager, show its work, and unless detached stay with the logs.
+
+Attached, the first Ctrl-C stops the containers gracefully while their last lines still come, the second kills them
+(compose-cli §3, `up` 7).
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import click
+
+from orchestrator.cli.attached import Attached
+from orchestrator.cli.loading import load_project
+from orchestrator.cli.settings import Settings
+from orchestrator.cli.work import show_work
+from orchestrator.client.api import Document
+from orchestrator.errors import OrchestratorError
+from orchestrator.ui.lines import LogPrinter
+
+INTERRUPTED = 130
+
+
+class Scale(click.ParamType[tuple[str, int]]):
+    """`SERVICE=NUMBER`."""
+
+    name = "service=n"
+
+    def convert(
+        self, value: str, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[str, int]:
+        service, equals, number = value.partition("=")
+        if not (service and equals and number.isdigit()):
+            self.fail(f'"{value}": expected SERVICE=NUMBER, as in web=2', param, ctx)
+        return service, int(number)
+
+
+@click.command("up")
+@click.option("-d", "--detach", is_flag=True, help="Return when the containers are started.")
+@click.option("--dry-run", is_flag=True, help="Print what would be done, and why; do nothing.")
+@click.option(
+    "--force-recreate", is_flag=True, help="Recreate containers even when nothing has changed."
+)
+@click.option(
+    "--remove-orphans", is_flag=True, help="Remove containers of services that the file lacks."
+)
+@click.option("--scale", "scales", type=Scale(), multiple=True, metavar="SERVICE=N", help="Repeat.")
+@click.option(
+    "-t", "--timeout", type=click.FloatRange(min=0), metavar="SECONDS", help="Grace period."
+)
+@click.option("--no-color", is_flag=True, help="No colours.")
+@click.option("--no-log-prefix", is_flag=True, help="Lines alone, without the container's name.")
+@click.option("--timestamps", is_flag=True, help="Say when each line came.")
+@click.argument("services", nargs=-1, metavar="[SERVICE]...")
+@click.pass_obj
+def command(
+    settings: Settings,
+    *,
+    detach: bool,
+    dry_run: bool,
+    force_recreate: bool,
+    remove_orphans: bool,
+    scales: tuple[tuple[str, int], ...],
+    timeout: float | None,
+    no_color: bool,
+    no_log_prefix: bool,
+    timestamps: bool,
+    services: tuple[str, ...],
+) -> int:
+    """Create and start what the stack file says, and keep it up."""
+    client = settings.client()
+    project = load_project(settings, services).in_force()
+    if not project.services:
+        raise OrchestratorError("no service selected")
+    name = str(project.name)
+    options = {
+        "force_recreate": force_recreate,
+        "remove_orphans": remove_orphans or _is_set("COMPOSE_REMOVE_ORPHANS"),
+        "scale": dict(scales),
+        "grace_s": timeout,
+        "author": os.environ.get("SUDO_USER") or os.environ.get("USER", ""),
+        "cause": "up",
+    }
+    from orchestrator.load.decode import encode_project  # [lazy] the loader is here already
+
+    body = {"project": encode_project(project), "services": list(services), "options": options}
+    if dry_run:
+        return _print_plan(client.plan(name, body))
+    attached = Attached(client, name, services, timeout)
+    try:
+        show_work(client.up(name, body), settings.progress_view("up"))
+    except KeyboardInterrupt:
+        if detach:
+            print(
+                "trice: interrupted; the manager goes on with it (`trice down` undoes it)",
+                file=sys.stderr,
+            )
+        else:
+            print("Gracefully Stopping...", file=sys.stderr)
+            show_work(attached.stop(), settings.progress_view("stop"))
+        return INTERRUPTED
+    if detach:
+        return 0
+    printer = LogPrinter(
+        project=name,
+        is_coloured=not no_color and settings.is_coloured(sys.stdout),
+        has_prefix=not no_log_prefix,
+        has_time=timestamps,
+    )
+    return attached.follow(printer)
+
+
+def _is_set(variable: str) -> bool:
+    return os.environ.get(variable, "").lower() in {"1", "true", "yes"}
+
+
+def _print_plan(plan: Document) -> int:
+    print(plan["text"])
+    return 1 if plan["problems"] else 0

@@ -1,0 +1,325 @@
+"""The Docker Engine API's endpoints that trice has: containers, their logs, images, events.
+
+Whatever changes a container goes through the supervisor, so that a stop by hand cancels the restart
+policy.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import platform
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
+
+from orchestrator.daemon.docker_shape import (
+    CONTAINER_FILTERS,
+    container_inspection,
+    container_matcher,
+    container_summary,
+    event_document,
+    image_summary,
+    log_frame,
+    parse_filters,
+)
+from orchestrator.daemon.engine import Engine
+from orchestrator.daemon.feed import LogFeed
+from orchestrator.daemon.http import (
+    Answer,
+    HttpError,
+    Request,
+    Response,
+    Stream,
+    json_line,
+    json_response,
+)
+from orchestrator.daemon.routing import API_VERSION, MINIMUM_API_VERSION, Router
+from orchestrator.model.human import SECOND_NS, parse_instant
+from runtime.api import ContainerState, LogOptions, NotFound, RuntimeEvent, Status
+
+MULTIPLEXED = "application/vnd.docker.multiplexed-stream"
+_EVENT_FILTERS = frozenset({"container", "event", "type", "label", "image"})
+
+
+def add_docker_routes(router: Router, engine: Engine) -> None:
+    """Register all of them."""
+    routes = DockerRoutes(engine)
+    router.add("GET", "/_ping", routes.ping)
+    router.add("GET", "/version", routes.version)
+    router.add("GET", "/info", routes.info)
+    router.add("GET", "/containers/json", routes.list_containers)
+    router.add("GET", "/containers/{id}/json", routes.inspect)
+    router.add("GET", "/containers/{id}/logs", routes.logs)
+    router.add("POST", "/containers/{id}/start", routes.start)
+    router.add("POST", "/containers/{id}/stop", routes.stop)
+    router.add("POST", "/containers/{id}/kill", routes.kill)
+    router.add("DELETE", "/containers/{id}", routes.remove)
+    router.add("GET", "/images/json", routes.list_images)
+    router.add("GET", "/events", routes.events)
+
+
+class DockerRoutes:
+    """One method an endpoint."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    # ── the engine itself ────────────────────────────────────────────────────────────────────────
+
+    async def ping(self, _request: Request) -> Answer:
+        return Response(
+            body=b"OK",
+            content_type="text/plain; charset=utf-8",
+            headers=(("Cache-Control", "no-cache, no-store, must-revalidate"),),
+        )
+
+    async def version(self, _request: Request) -> Answer:
+        host = self._engine.runtime.host
+        common = {
+            "Version": self._engine.version,
+            "ApiVersion": API_VERSION,
+            "MinAPIVersion": MINIMUM_API_VERSION,
+            "Os": "linux",
+            "Arch": _go_architecture(host.architecture),
+            "KernelVersion": host.kernel_release,
+        }
+        component = {"Name": "trice", "Version": self._engine.version, "Details": {}}
+        document = {"Platform": {"Name": "trice"}, "Components": [component], **common}
+        return json_response({**document, "GoVersion": "", "GitCommit": "", "BuildTime": ""})
+
+    async def info(self, _request: Request) -> Answer:
+        engine = self._engine
+        snapshot = await engine.call(engine.runtime.snapshot)
+        host = engine.runtime.host
+        states = [state.status for state in snapshot.containers]
+        return json_response(
+            {
+                "ID": host.boot_id,
+                "Name": platform.node(),
+                "Containers": len(states),
+                "ContainersRunning": states.count(Status.RUNNING),
+                "ContainersPaused": 0,
+                "ContainersStopped": len(states) - states.count(Status.RUNNING),
+                "Images": len(snapshot.images),
+                "Driver": "overlay2",
+                "DriverStatus": [],
+                "Plugins": {"Volume": [], "Network": [], "Authorization": [], "Log": []},
+                "MemoryLimit": True,
+                "CpuCfsQuota": True,
+                "PidsLimit": True,
+                "NCPU": host.cpu_count,
+                "MemTotal": host.memory_bytes,
+                "KernelVersion": host.kernel_release,
+                "OperatingSystem": host.operating_system,
+                "OSType": "linux",
+                "Architecture": host.architecture,
+                "CgroupDriver": "cgroupfs",
+                "CgroupVersion": "2" if host.cgroup_layout == "v2" else "1",
+                "DockerRootDir": str(engine.paths.lib),
+                "ServerVersion": engine.version,
+                "LoggingDriver": "json-file",
+                "DefaultRuntime": "trice",
+                "Runtimes": {"trice": {"path": "trice-runtime"}},
+                "SecurityOptions": [],
+                "Warnings": [],
+                "Swarm": {"LocalNodeState": "inactive"},
+                "RegistryConfig": {"IndexConfigs": {}, "InsecureRegistryCIDRs": []},
+            }
+        )
+
+    # ── containers ───────────────────────────────────────────────────────────────────────────────
+
+    async def list_containers(self, request: Request) -> Answer:
+        filters = parse_filters(request.text("filters"), known=CONTAINER_FILTERS)
+        matches = container_matcher(filters)
+        limit = _number(request.text("limit"), "limit", default=0)
+        wants_all = request.flag("all") or limit > 0 or "status" in filters
+        now_ns = self._engine.clock.now_ns()
+        restarting = self._engine.restarting()
+        found = [
+            state
+            for state in await self._engine.containers()
+            if matches(state) and (wants_all or state.status is Status.RUNNING)
+        ]
+        found.sort(key=lambda state: (-state.created_at_ns, state.name))
+        return json_response(
+            [
+                container_summary(state, now_ns=now_ns, is_restarting=state.name in restarting)
+                for state in (found[:limit] if limit > 0 else found)
+            ]
+        )
+
+    async def inspect(self, request: Request) -> Answer:
+        state = await self._find(request)
+        engine = self._engine
+        image = None
+        with contextlib.suppress(NotFound):
+            image = await engine.call(engine.runtime.resolve, state.image)
+        log_path = str(engine.paths.containers / state.id / "log" / "raw")
+        is_restarting = state.name in engine.restarting()
+        return json_response(
+            container_inspection(state, image, log_path=log_path, is_restarting=is_restarting)
+        )
+
+    async def logs(self, request: Request) -> Answer:
+        state = await self._find(request)
+        options = log_options(request, now_ns=self._engine.clock.now_ns())
+        if not options.stdout and not options.stderr:
+            raise HttpError(400, "Bad parameters: you must choose at least one stream")
+        with_time = request.flag("timestamps")
+        feed = self._engine.open_feed(state.id, options)
+        return Stream(chunks=_frames(feed, with_time=with_time), content_type=MULTIPLEXED)
+
+    async def start(self, request: Request) -> Answer:
+        state = await self._find(request)
+        if state.status is Status.RUNNING:
+            return Response(status=304)
+        await self._engine.supervisor.start_container(state.id)
+        return Response(status=204)
+
+    async def stop(self, request: Request) -> Answer:
+        state = await self._find(request)
+        grace_s = _number(request.text("t"), "t", default=-1)
+        await self._engine.supervisor.stop_container(
+            state.id, grace_s=None if grace_s < 0 else float(grace_s)
+        )
+        return Response(status=204 if state.status is Status.RUNNING else 304)
+
+    async def kill(self, request: Request) -> Answer:
+        state = await self._find(request)
+        if state.status is not Status.RUNNING:
+            raise HttpError(409, f"cannot kill container: {state.name}: it is not running")
+        signal = request.text("signal") or "SIGKILL"
+        await self._engine.supervisor.kill_container(state.id, signal=signal)
+        return Response(status=204)
+
+    async def remove(self, request: Request) -> Answer:
+        state = await self._find(request)
+        is_forced = request.flag("force")
+        if state.status is Status.RUNNING and not is_forced:
+            raise HttpError(
+                409,
+                f'cannot remove container "{state.name}": container is running: '
+                "stop the container before removing or force remove",
+            )
+        await self._engine.supervisor.remove_container(state.id, force=is_forced)
+        return Response(status=204)
+
+    async def _find(self, request: Request) -> ContainerState:
+        return await self._engine.find(request.parameters["id"])
+
+    # ── images, events ───────────────────────────────────────────────────────────────────────────
+
+    async def list_images(self, request: Request) -> Answer:
+        filters = parse_filters(request.text("filters"), known=frozenset({"reference"}))
+        snapshot = await self._engine.call(self._engine.runtime.snapshot)
+        users = [state.image for state in snapshot.containers]
+        wanted = filters.get("reference", ())
+        documents = [
+            image_summary(image, containers=users.count(image.id))
+            for image in sorted(snapshot.images, key=lambda image: -image.created_at_ns)
+        ]
+        return json_response(
+            [document for document in documents if not wanted or _is_named(document, wanted)]
+        )
+
+    async def events(self, request: Request) -> Answer:
+        filters = parse_filters(request.text("filters"), known=_EVENT_FILTERS)
+        now_ns = self._engine.clock.now_ns()
+        window = _Window(
+            since_ns=_instant(request.text("since"), "since", now_ns=now_ns),
+            until_ns=_instant(request.text("until"), "until", now_ns=now_ns),
+        )
+        return Stream(chunks=self._events(filters, window), content_type="application/json")
+
+    async def _events(
+        self, filters: Mapping[str, tuple[str, ...]], window: _Window
+    ) -> AsyncIterator[bytes]:
+        hub = self._engine.hub
+        position = hub.position if window.since_ns is None else hub.oldest
+        until = None
+        if window.until_ns is not None:
+            left_s = (window.until_ns - self._engine.clock.now_ns()) / SECOND_NS
+            until = asyncio.get_running_loop().time() + left_s
+        async for _, event in hub.read(position, until=until):
+            if window.since_ns is not None and event.at_ns < window.since_ns:
+                continue
+            if _is_wanted(event, filters):
+                yield json_line(event_document(event))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Window:
+    since_ns: int | None
+    until_ns: int | None
+
+
+def _is_wanted(event: RuntimeEvent, filters: Mapping[str, tuple[str, ...]]) -> bool:
+    return all(
+        any(_passes(event, name, value) for value in values) for name, values in filters.items()
+    )
+
+
+def _passes(event: RuntimeEvent, name: str, value: str) -> bool:
+    match name:
+        case "type":
+            return event.kind == value
+        case "event":
+            return event.action == value
+        case "container":
+            return event.kind == "container" and (event.name == value or event.id.startswith(value))
+        case "image":
+            return event.attributes.get("image", event.name) == value
+        case _:
+            label, equals, wanted = value.partition("=")
+            return label in event.attributes and (not equals or event.attributes[label] == wanted)
+
+
+def _is_named(document: dict[str, object], wanted: tuple[str, ...]) -> bool:
+    tags = document["RepoTags"]
+    return isinstance(tags, list) and any(
+        tag == name or tag.rpartition(":")[0] == name for tag in tags for name in wanted
+    )
+
+
+async def _frames(feed: LogFeed, *, with_time: bool) -> AsyncIterator[bytes]:
+    try:
+        async for batch in feed.batches():
+            yield b"".join(log_frame(chunk, with_time=with_time) for chunk in batch)
+    finally:
+        feed.close()
+
+
+def log_options(request: Request, *, now_ns: int) -> LogOptions:
+    """Return what part of a log a request asks for. Raises HttpError(400)."""
+    tail = request.text("tail", "all")
+    return LogOptions(
+        stdout=request.flag("stdout"),
+        stderr=request.flag("stderr"),
+        since_ns=_instant(request.text("since"), "since", now_ns=now_ns),
+        until_ns=_instant(request.text("until"), "until", now_ns=now_ns),
+        tail=None if tail in {"", "all"} else _number(tail, "tail", default=0),
+        follow=request.flag("follow"),
+    )
+
+
+def _instant(text: str, name: str, *, now_ns: int) -> int | None:
+    if text in {"", "0"}:
+        return None
+    try:
+        return parse_instant(text, now_ns=now_ns)
+    except ValueError as error:
+        raise HttpError(400, f"invalid value for {name}: {error}") from error
+
+
+def _number(text: str, name: str, *, default: int) -> int:
+    if not text:
+        return default
+    try:
+        return int(text)
+    except ValueError as error:
+        raise HttpError(400, f'invalid value for {name}: "{text}" is not a number') from error
+
+
+def _go_architecture(machine: str) -> str:
+    return {"x86_64": "amd64", "aarch64": "arm64"}.get(machine, machine)
