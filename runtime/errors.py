@@ -79,7 +79,9 @@ class LaunchFailed(RuntimeFault):
     (docker run's numbers).
     """
 
-    def __init__(self, *, step: str, errno: int, reason: str, path: str = "", hint: str = "") -> None:
+    def __init__(
+        self, *, step: str, errno: int, reason: str, path: str = "", hint: str = ""
+    ) -> None:
         at = f" {path}" if path and path not in step else ""
         tail = f"; {hint}" if hint else ""
         super().__init__(f"cannot {step}{at}: {reason}{tail}")

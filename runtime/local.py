@@ -1,7 +1,7 @@
 """The real runtime: joins images, cgroups, launch programs, logs and the keeper to the `runtime.api` protocols.
 
-What runs is known from the keeper (asked once at hello, then told by its events); how attempts ended from its exit.json; what
-was asked for from our own records. Nothing is polled.
+What runs is known from the keeper (asked once at hello, then told by its events); how attempts ended from its
+exit.json; what was asked for from our own records. Nothing is polled.
 
     create ─► record + config.json on disk
     start  ─► cgroup, launch program ─► keeper ─► running
@@ -37,12 +37,13 @@ from runtime.api import (
     Snapshot,
     Status,
 )
-from runtime.cgroup import Hierarchy, open_hierarchy
+from runtime.cgroup import open_hierarchy
 from runtime.container.compile import Rootfs, compile_program
-from runtime.container.defaults import default_config
+from runtime.container.defaults import command_line, default_config
 from runtime.ending import exit_of, signal_number
 from runtime.errors import InvalidState, LaunchFailed, NotFound, RuntimeFault
 from runtime.image.bootstrap import bootstrap
+from runtime.image.files import empty_trash
 from runtime.image.store import ImageStore
 from runtime.keeper import boot
 from runtime.keeper.client import ExitReport, KeeperClient, Started
@@ -50,6 +51,7 @@ from runtime.linux.facts import host_facts
 from runtime.log.reader import read_log
 from runtime.paths import Paths
 from runtime.records import Ending, Record, Records
+from runtime.spec.config import OciConfig, encode_config
 
 log = logging.getLogger(__name__)
 
@@ -97,6 +99,7 @@ class LocalRuntime:
         self._live: dict[ContainerId, Live] = {}
         self._changed = threading.Condition()
         self._verbs: dict[ContainerId, threading.Lock] = {}
+        self._configs: dict[ContainerId, OciConfig] = {}
         self._closing = False
         self._tasks: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._keeper = KeeperClient(
@@ -164,11 +167,11 @@ class LocalRuntime:
         record = Record(
             id=container,
             request=request,
-            argv=tuple(config.process.args),
+            argv=command_line(request, image.config),
             stop_signal=request.stop_signal or image.config.stop_signal or "SIGTERM",
             created_at_ns=time.time_ns(),
         )
-        self._records.add(record, msgspec.json.encode(config))
+        self._records.add(record, encode_config(config))
         self._emit("create", record)
         return container
 
@@ -197,7 +200,7 @@ class LocalRuntime:
         group = self._hierarchy.create(record.id, record.request.limits)
         directory = self._records.directory(record.id)
         program = compile_program(
-            self._records.config(record.id),
+            self._config(record.id),
             facts=self._facts,
             rootfs=Rootfs(
                 lower=self._store.layer_dirs(record.request.image),
@@ -218,6 +221,14 @@ class LocalRuntime:
         except LaunchFailed:
             group.remove()
             raise
+
+    def _config(self, container: ContainerId) -> OciConfig:
+        """Return the container's OCI config; it never changes, so it is read once."""
+        config = self._configs.get(container)
+        if config is None:
+            config = decode_config(self._records.config(container))
+            self._configs[container] = config
+        return config
 
     def stop(self, container: ContainerId, *, grace_s: float, signal: str | None = None) -> None:
         record = self._records.get(container)
@@ -251,8 +262,9 @@ class LocalRuntime:
             self._keeper.forget(container)
             shutil.rmtree(self._records.run_directory(container), ignore_errors=True)
             self._records.drop(container)
-            self._store.empty_trash()
+            empty_trash(self._paths)
         self._verbs.pop(container, None)
+        self._configs.pop(container, None)
         self._emit("destroy", record)
 
     def _signal(self, record: Record, signal: str) -> None:
@@ -412,7 +424,7 @@ class LocalRuntime:
         return image
 
     def remove_image(self, reference: str) -> None:
-        in_use = {record.request.image for record in self._records}
+        in_use = frozenset(record.request.image for record in self._records)
         self._store.remove(reference, in_use=in_use)
 
     def read_log(self, container: ContainerId, options: LogOptions) -> Iterator[LogChunk]:
