@@ -20,7 +20,7 @@ _ORDER = ("name", "services", "networks", "volumes", "secrets", "configs", "mode
 _ALWAYS_IN_JSON = ("command", "entrypoint")
 
 
-def render_yaml(document: Mapping[str, object], *, escape: bool = True) -> str:
+def to_yaml(document: Mapping[str, object], *, escape: bool = True) -> str:
     """Return the document as YAML. `escape=False` leaves `$` alone (`--no-interpolate`)."""
     import yaml  # lazy: `ps` and `logs` import this package's types and must not pay for it
 
@@ -42,7 +42,7 @@ def render_yaml(document: Mapping[str, object], *, escape: bool = True) -> str:
     )
 
 
-def render_json(document: Mapping[str, object], *, escape: bool = True) -> str:
+def to_json(document: Mapping[str, object], *, escape: bool = True) -> str:
     """Return the document as JSON; `command` and `entrypoint` are always there, null when unset."""
     ordered = _ordered(document, escape=escape)
     services = ordered.get("services")
