@@ -50,8 +50,8 @@ from runtime.keeper.client import ExitReport, KeeperClient, Started
 from runtime.linux.facts import host_facts
 from runtime.log.reader import read_log
 from runtime.paths import Paths
-from runtime.records import Ending, Record, Records
-from runtime.spec.config import OciConfig, encode_config
+from runtime.records import Ending, KeeperExit, Record, Records
+from runtime.spec.config import OciConfig, decode_config, encode_config
 
 log = logging.getLogger(__name__)
 
@@ -315,17 +315,15 @@ class LocalRuntime:
                 live = self._live.get(container)
             if live is None or live.attempt != report.attempt:
                 return
-        self._finish(record, live)
+        self._finish(record, live, status=report.status, at_ns=report.at_ns)
 
-    def _finish(self, record: Record, live: Live) -> None:
+    def _finish(self, record: Record, live: Live, *, status: int | None, at_ns: int) -> None:
         """Write down how it ended, free its cgroup, and say so."""
-        report = self._records.keeper_exit(record.id)
         group = self._hierarchy.open(record.id)
-        known = report is not None and report.attempt == live.attempt
         ending = Ending(
             attempt=live.attempt,
-            status=report.status if report and known else None,
-            at_ns=report.at_ns if report and known else time.time_ns(),
+            status=status,
+            at_ns=at_ns,
             started_at_ns=live.started_at_ns,
             oom_kills=group.oom_kills(),
         )
@@ -360,8 +358,10 @@ class LocalRuntime:
         if record.attempt == 0 or (ending is not None and ending.attempt == record.attempt):
             return
         report = self._records.keeper_exit(record.id)
-        started = report.started_at_ns if report and report.attempt == record.attempt else 0
-        self._finish(record, Live(attempt=record.attempt, pid=0, started_at_ns=started))
+        if report is None or report.attempt != record.attempt:
+            report = KeeperExit(attempt=record.attempt, status=None, at_ns=time.time_ns())
+        live = Live(attempt=record.attempt, pid=0, started_at_ns=report.started_at_ns)
+        self._finish(record, live, status=report.status, at_ns=report.at_ns)
 
     # ------------------------------------------------------------------ the keeper
 
