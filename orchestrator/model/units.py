@@ -16,6 +16,7 @@ DURATION_UNITS_NS = {
     "ns": 1,
     "us": 1_000,
     "µs": 1_000,
+    "μs": 1_000,
     "ms": 1_000_000,
     "s": 1_000_000_000,
     "m": 60_000_000_000,
@@ -23,8 +24,12 @@ DURATION_UNITS_NS = {
     "d": 86_400_000_000_000,
     "w": 604_800_000_000_000,
 }
-_BYTES = re.compile(r"\s*(-?\d+(?:\.\d+)?)\s*([a-zA-Z]*)\s*")
-_DURATION_PART = re.compile(r"(\d+(?:\.\d*)?|\.\d+)(ns|us|µs|ms|s|m|h|d|w)")
+LARGEST = 2**63 - 1
+"""What fits where the kernel and other tools keep sizes and nanoseconds."""
+
+_LONGEST_TEXT = 100
+_BYTES = re.compile(r"\s*(-?)([0-9]+)(?:\.([0-9]+))?\s*([a-zA-Z]*)\s*")
+_DURATION_PART = re.compile(r"([0-9]*)(?:\.([0-9]*))?(ns|us|µs|μs|ms|s|m|h|d|w)")
 
 
 class UnitError(ValueError):
@@ -35,11 +40,16 @@ def parse_bytes(text: str | int) -> int:
     """Return the number of bytes that `50m`, `1.5GiB`, `1024` mean. Multiples are binary (1k = 1024)."""
     if isinstance(text, int):
         return text
-    match = _BYTES.fullmatch(text)
-    factor = BYTE_UNITS.get(match[2].lower()) if match else None
+    match = _BYTES.fullmatch(text) if len(text) <= _LONGEST_TEXT else None
+    factor = BYTE_UNITS.get(match[4].lower()) if match else None
     if match is None or factor is None:
-        raise UnitError(f'invalid size "{text}": expected a number with an optional unit, as in 64m or 1.5g')
-    return int(float(match[1]) * factor) if "." in match[1] else int(match[1]) * factor
+        raise UnitError(
+            f'invalid size "{_shown(text)}": expected a number with an optional unit, as in 64m or 1.5g'
+        )
+    value = _scaled(match[2], match[3], factor)
+    if value > LARGEST:
+        raise UnitError(f'invalid size "{text}": too large')
+    return -value if match[1] else value
 
 
 def parse_duration(text: str | int) -> int:
@@ -48,13 +58,31 @@ def parse_duration(text: str | int) -> int:
     if text in {"0", "+0", "-0"}:
         return 0
     sign, rest = (-1, text[1:]) if text.startswith("-") else (1, text.removeprefix("+"))
-    total, position = 0.0, 0
-    while match := _DURATION_PART.match(rest, position):
-        total += float(match[1]) * DURATION_UNITS_NS[match[2]]
+    total = position = 0
+    while len(text) <= _LONGEST_TEXT and (match := _DURATION_PART.match(rest, position)):
+        if not match[1] and not match[2]:
+            break
+        total += _scaled(match[1], match[2], DURATION_UNITS_NS[match[3]])
         position = match.end()
     if not rest or position != len(rest):
-        raise UnitError(f'invalid duration "{text}": expected numbers with units, as in 10s or 1m30s')
-    return sign * round(total)
+        raise UnitError(
+            f'invalid duration "{_shown(text)}": expected numbers with units, as in 10s or 1m30s'
+        )
+    if total > LARGEST + (sign < 0):
+        raise UnitError(f'invalid duration "{text}": too long')
+    return sign * total
+
+
+def _scaled(whole: str, fraction: str | None, factor: int) -> int:
+    """Return `whole.fraction` times `factor`, exact but for what is cut off below 1."""
+    value = int(whole or "0") * factor
+    if fraction:
+        value += int(fraction) * factor // 10 ** len(fraction)
+    return value
+
+
+def _shown(text: str) -> str:
+    return text if len(text) <= 40 else text[:37] + "..."
 
 
 def format_duration(nanoseconds: int) -> str:
