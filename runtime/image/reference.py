@@ -72,7 +72,7 @@ def parse_reference(text: str) -> Reference:
     if not _DOMAIN.fullmatch(domain):
         raise _invalid(text, f"{domain!r} is not a registry's host name")
     if not _PATH.fullmatch(path):
-        why = "a name must be lower case" if path != path.lower() else f"{path!r} is not a name"
+        why = "a name must be lower case" if path != path.lower() else f"{rest!r} is not a name"
         raise _invalid(text, why)
     if len(domain) + 1 + len(path) > _NAME_LIMIT:
         raise _invalid(text, f"the name is longer than {_NAME_LIMIT} characters")

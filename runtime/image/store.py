@@ -14,7 +14,7 @@ this order, so that what the index names is always there. A crash leaves blobs a
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -176,7 +176,7 @@ class ImageStore:
                     break
         return self._by_id(image)
 
-    def remove(self, reference: str, *, in_use: frozenset[Digest]) -> ImageState:
+    def remove(self, reference: str, *, in_use: Set[Digest]) -> ImageState:
         """Take this name from its image, or all names if it is an id, and collect garbage; return it as it was.
 
         Raises NotFound.
@@ -189,7 +189,7 @@ class ImageStore:
         self.collect_garbage(in_use=in_use)
         return image
 
-    def collect_garbage(self, *, in_use: frozenset[Digest]) -> None:
+    def collect_garbage(self, *, in_use: Set[Digest]) -> None:
         """Remove nameless images, and blobs and layers that no image has. Idempotent.
 
         `in_use` are the ids of images that containers have: those stay, named or not.

@@ -277,7 +277,8 @@ def _one_of(short: bytes, gnu: bytes | None, pax: bytes | None) -> bytes:
 
 
 def _check_sum(header: bytes) -> None:
-    stored = _number(header[148:156])
+    digits = header[148:156].strip(b" \0")
+    stored = int(digits, 8) if digits.isdigit() and not {*b"89"} & {*digits} else -1
     unsigned = sum(header) - sum(header[148:156]) + 8 * 0x20
     if stored == unsigned:
         return
