@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import gc
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from runtime.paths import Paths
 from tests.support import leaks, machine, needs, sandbox
+from tests.support.scenario import Scenario
 from tests.support.waiting import slow_factor
 
 WATCHED = ("kernel", "security", "e2e", "chaos")
@@ -91,6 +92,21 @@ def trice_root(root_dir: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def paths(root_dir: Path) -> Paths:
     """The places of that instance."""
     return sandbox.paths_of(root_dir)
+
+
+@pytest.fixture
+def scenario(root_dir: Path, tmp_path: Path) -> Iterator[Callable[[str], Scenario]]:
+    """Begin a story in an instance of its own: `scenario("intent")`. It is stopped at the end."""
+    stories: list[Scenario] = []
+
+    def begin(intent: str) -> Scenario:
+        story = Scenario(intent, root=root_dir, folder=tmp_path)
+        stories.append(story)
+        return story
+
+    yield begin
+    for story in stories[:1]:
+        story.stop()
 
 
 def _report(before: machine.Machine) -> None:
