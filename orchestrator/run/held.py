@@ -14,7 +14,7 @@ from types import MappingProxyType
 
 from orchestrator.model.progress import Report
 from orchestrator.model.project import Project, ProjectName
-from orchestrator.plan.action import BuildImage
+from orchestrator.plan.action import BuildImage, StartContainer
 from orchestrator.plan.desired import Desired
 from orchestrator.plan.observed import Observed
 from orchestrator.plan.plan import Plan
@@ -55,6 +55,10 @@ class Prepared:
     plan: Plan
 
     @property
+    def revision(self) -> int:
+        return self.wanted.revision.number
+
+    @property
     def builds(self) -> tuple[BuildImage, ...]:
         return tuple(each for each in self.plan.actions if isinstance(each, BuildImage))
 
@@ -84,20 +88,19 @@ class HeldProject:
         self._read_history_bounds()
 
     def prepare(self, project: Project | None, make: MakeDesired) -> Prepared:
-        """Return what a command would make of the project now; nothing is changed."""
+        """Return what a command would make of the project now; nothing is changed.
+
+        `project` None: the one that is wanted already.
+        """
         machine = self._machine
         with self._guard:
             base, memory = self.desired, self.memory
+        if project is None and base is not None:
+            project = base.project
         observed = observe(machine.runtime, self.name, project, node=machine.node)
         wanted = make(base, observed)
         memory = asked_again(wanted, observed, memory)
-        plan = reconcile(
-            wanted,
-            observed,
-            now_ns=machine.clock.now_ns(),
-            policy=machine.policy,
-            memory=memory,
-        )
+        plan = self._decide(wanted, observed, memory)
         return Prepared(base=base, wanted=wanted, memory=plan.memory, plan=plan)
 
     def adopt(self, prepared: Prepared) -> bool:
@@ -162,13 +165,7 @@ class HeldProject:
         if desired is None:
             return None
         observed = observe(machine.runtime, self.name, desired.project, node=machine.node)
-        plan = reconcile(
-            desired,
-            observed,
-            now_ns=machine.clock.now_ns(),
-            policy=machine.policy,
-            memory=memory,
-        )
+        plan = self._decide(desired, observed, memory)
         results: tuple[Result, ...] = ()
         number = self._decided(desired, plan)
         if number is not None and plan.actions:
@@ -183,12 +180,36 @@ class HeldProject:
         is_running = any(state.status is Status.RUNNING for state in observed.containers)
         return Round(desired=desired, plan=plan, results=results, is_running=is_running)
 
+    def will_start(self, container: ContainerId) -> bool:
+        """Tell whether this container runs, or will be started without anybody asking."""
+        machine = self._machine
+        with self._guard:
+            desired, memory = self.desired, self.memory
+        project = desired.project if desired is not None else None
+        observed = observe(machine.runtime, self.name, project, node=machine.node)
+        state = next((each for each in observed.containers if each.id == container), None)
+        if state is None or state.status is Status.RUNNING or desired is None:
+            return state is not None and state.status is Status.RUNNING
+        plan = self._decide(desired, observed, memory)
+        is_started = any(
+            isinstance(each, StartContainer) and each.container == container
+            for each in plan.actions
+        )
+        return is_started or any(
+            wait.name == state.name and wait.until_ns is not None for wait in plan.waiting
+        )
+
     def history(self) -> tuple[StoredHistory, ...]:
         """Return what was decided, oldest first."""
         prefix = self._key(records.history_prefix)
         return tuple(
             records.decode_history(entry.value) for entry in self._machine.store.list(prefix)
         )
+
+    def _decide(self, desired: Desired, observed: Observed, memory: Memory) -> Plan:
+        machine = self._machine
+        now_ns = machine.clock.now_ns()
+        return reconcile(desired, observed, now_ns=now_ns, policy=machine.policy, memory=memory)
 
     def _decided(self, desired: Desired, plan: Plan) -> int | None:
         """Store the plan's causes and memory; None where a newer revision makes it void.

@@ -1,70 +1,59 @@
-"""The keyed loop: one worker a project, newest desired state wins. (Signatures first; the body
-follows.)"""
+"""All projects of one node, each held by its own worker, and the commands that change what is
+wanted of them.
+
+Commands make a revision optimistically: they look, decide, build what images are missing, and write
+only if nothing else was wanted meanwhile; otherwise they look again. So no command ever waits
+behind another one's work."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+import asyncio
+import re
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from typing import TypeVar
 
-from orchestrator.model.progress import Report
-from orchestrator.model.project import ProjectName
+from orchestrator.errors import NotFoundError
+from orchestrator.model.progress import Progress, Report
+from orchestrator.model.project import Project, ProjectName, ServiceName
 from orchestrator.plan.desired import (
     DOWN_DEFAULTS,
     UP_DEFAULTS,
+    Desired,
     DownOptions,
-    Revision,
     State,
     UpOptions,
 )
+from orchestrator.plan.labels import PROJECT, SERVICE
+from orchestrator.plan.observed import Observed, instances
 from orchestrator.plan.plan import Plan
+from orchestrator.plan.reconcile import DEFAULT_POLICY
+from orchestrator.plan.restart import Policy, Tally, rebase
+from orchestrator.plan.revise import bring_up, take_down
+from orchestrator.run.announce import (
+    is_reached,
+    nothing_to_remove,
+    tell_first,
+    tell_warnings,
+)
+from orchestrator.run.bus import wake_of
+from orchestrator.run.by_hand import hold, is_ending, stop_rest
 from orchestrator.run.clock import Clock
+from orchestrator.run.execute import execute
+from orchestrator.run.held import HeldProject, Machine, MakeDesired, Prepared
+from orchestrator.run.loading import Loader, default_loader, restore_projects
+from orchestrator.run.view import HistoryEntry, Outcome, ProjectView
+from orchestrator.run.worker import Waiter, Worker, failure_line, obstacle
 from orchestrator.store.backend import Store
-from runtime.api import ContainerId, Runtime
+from runtime.api import ContainerId, ContainerState, Runtime, RuntimeEvent
 
+__all__ = ["HistoryEntry", "Outcome", "ProjectView", "Supervisor"]
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
-    """How a command on a project ended."""
+T = TypeVar("T")
 
-    ok: bool
-    revision: int = 0
-    error: str = ""
-    """One clear line; empty when ok."""
-    changed: int = 0
-    """How many actions were done."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HistoryEntry:
-    """One line of what happened to a project, with its cause."""
-
-    number: int
-    at_ns: int
-    revision: int
-    what: str
-    """`revision 3 (running)`, `start demo-web-1`, …"""
-    cause: str
-    error: str = ""
-    """Why it failed; empty when it did not."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ProjectView:
-    """What the manager knows of one project."""
-
-    name: ProjectName
-    node: str
-    state: State
-    revision: Revision
-    document: Mapping[str, object]
-    """The canonical tree of the stack file; empty when only labels are known."""
-    goals: Mapping[str, str]
-    """Service to `running`, `stopped` or `removed`."""
-    waiting: tuple[str, ...] = ()
-    problems: tuple[str, ...] = ()
-    is_busy: bool = False
-    history: tuple[HistoryEntry, ...] = field(default=())
-    """Oldest first; only from `project()`."""
+_ROUNDS_AT_ONCE = 32
+_NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")
 
 
 class Supervisor:
@@ -82,11 +71,35 @@ class Supervisor:
         clock: Clock,
         node: str = "local",
         parallelism: int = 8,
-    ) -> None: ...
+        policy: Policy = DEFAULT_POLICY,
+        loader: Loader | None = None,
+    ) -> None:
+        self._machine = Machine(
+            runtime=runtime,
+            store=store,
+            clock=clock,
+            node=node,
+            policy=policy,
+            parallelism=parallelism,
+        )
+        self._loader = loader
+        self.on_rest: Callable[[], None] = lambda: None
+        """Called on the loop whenever a project has come to rest; `idle()` may have become true."""
+        self._workers: dict[ProjectName, Worker] = {}
+        self._pool = ThreadPoolExecutor(_ROUNDS_AT_ONCE, thread_name_prefix="round")
+        self._unsubscribe: Callable[[], None] | None = None
 
     async def resume(self) -> None:
         """Read the store, listen to the runtime and take up every project. Call once, before all
         else."""
+        loop = asyncio.get_running_loop()
+        loader = self._load()
+        found = await self._call(lambda: restore_projects(self._machine, loader))
+        for held in found:
+            self._workers[held.name] = self._work(held)
+        self._unsubscribe = self._machine.runtime.subscribe(lambda event: self._hear(loop, event))
+        for worker in self._workers.values():
+            worker.wake()
 
     async def up(
         self,
@@ -99,23 +112,42 @@ class Supervisor:
         """Make a new revision of the document's project and wait until it holds, or a service
         failed to start.
 
-        Raises LoadErrors for a document that cannot be decoded, NotFoundError (`no such service:
-        X`). All other failures are in the Outcome."""
-        ...
+        Images that have to be built are built before anything is changed: when that fails, or the
+        plan has a problem, the project stays as it was. Raises LoadErrors for a document that
+        cannot be decoded, NotFoundError (`no such service: X`), PlanConflict. All other failures
+        are in the Outcome."""
+        project, make = await self._call(lambda: self._wish(document, services, options))
+        worker = await self._worker(project.name)
+        is_built = False
+        while True:
+            prepared = await self._call(lambda: worker.held.prepare(project, make))
+            if prepared.plan.problems:
+                return Outcome(ok=False, error=obstacle(prepared.plan))
+            if prepared.builds and not is_built:
+                is_built = True
+                if failure := await self._build(prepared, report):
+                    return Outcome(ok=False, error=failure)
+                continue
+            tell_first(prepared, report)
+            if is_reached(prepared):
+                return Outcome(ok=True, revision=prepared.revision)
+            waiter = await self._adopt(worker, prepared, report)
+            if waiter is not None:
+                return await self._result(worker, waiter)
 
     async def down(
         self, name: str, *, options: DownOptions = DOWN_DEFAULTS, report: Report
     ) -> Outcome:
         """Stop and remove the project's containers, dependents first. Nothing there: ok, with a
         Warning record."""
-        ...
+        return await self._take_down(name, State.REMOVED, options, report)
 
     async def stop(
         self, name: str, *, options: DownOptions = DOWN_DEFAULTS, report: Report
     ) -> Outcome:
-        """Stop the project's containers, keep them; they stay stopped until `up`. Raises
-        NotFoundError."""
-        ...
+        """Stop the project's containers, keep them; they stay stopped until `up`. Nothing there: as
+        `down`."""
+        return await self._take_down(name, State.STOPPED, options, report)
 
     async def plan(
         self,
@@ -126,38 +158,256 @@ class Supervisor:
     ) -> Plan:
         """Return what `up` would do now (`.text()`, `.actions`, `.problems`); nothing is
         changed."""
-        ...
+        project, make = await self._call(lambda: self._wish(document, services, options))
+        return (await self._call(lambda: self._held(project.name).prepare(project, make))).plan
 
     async def stop_all(self, report: Report) -> Outcome:
         """Halt every project and stop every other container of this runtime: `system stop`."""
-        ...
+        options = DownOptions(cause="system stop")
+        names = [name for name, worker in self._workers.items() if worker.held.desired is not None]
+        outcomes = await asyncio.gather(
+            *(self._take_down(name, State.HALTED, options, report) for name in sorted(names))
+        )
+        stopped, error = await self._call(lambda: stop_rest(self._machine, report))
+        errors = [outcome.error for outcome in outcomes if outcome.error] + (
+            [error] if error else []
+        )
+        return Outcome(
+            ok=not errors,
+            error="\n".join(errors),
+            changed=stopped + sum(outcome.changed for outcome in outcomes),
+        )
 
     async def start_container(self, container: ContainerId) -> None:
         """Start one container by hand; its restart policy holds again. Raises what Runtime.start
         raises."""
+        runtime = self._machine.runtime
+        await self._by_hand(container, rebase, lambda: runtime.start(container))
 
     async def stop_container(self, container: ContainerId, *, grace_s: float | None = None) -> None:
-        """Stop one container by hand; its restart policy is cancelled until it is started again."""
+        """Stop one container by hand; its restart policy is cancelled until it is started again.
+
+        Without `grace_s` it has what its service says, or the default.
+        """
+        runtime = self._machine.runtime
+
+        def stop() -> None:
+            grace = self._grace_s(runtime.inspect(container)) if grace_s is None else grace_s
+            runtime.stop(container, grace_s=grace)
+
+        await self._by_hand(container, hold, stop)
 
     async def kill_container(self, container: ContainerId, *, signal: str = "SIGKILL") -> None:
         """Send a signal by hand; SIGKILL and its stop signal cancel the restart policy."""
+        runtime = self._machine.runtime
+        await self._by_hand(
+            container,
+            lambda tally, state: hold(tally, state) if is_ending(signal, state) else tally,
+            lambda: runtime.kill(container, signal=signal),
+        )
 
     async def remove_container(self, container: ContainerId, *, force: bool = False) -> None:
         """Remove one container by hand; a wanted one is made again, for that is what its project
         says."""
+        runtime = self._machine.runtime
+        await self._by_hand(
+            container, lambda tally, _: tally, lambda: runtime.remove(container, force=force)
+        )
+
+    async def will_start(self, name: str, container: ContainerId) -> bool:
+        """Tell whether this container of the project runs, or will be started without anybody
+        asking."""
+        worker = self._workers.get(ProjectName(name))
+        if worker is None:
+            return False
+        return await self._call(lambda: worker.held.will_start(container))
 
     def projects(self) -> tuple[ProjectView, ...]:
         """Return all projects with a desired state, sorted by name, without history."""
-        ...
+        return tuple(
+            view
+            for _, worker in sorted(self._workers.items())
+            if (view := worker.view()) is not None
+        )
 
     def project(self, name: str) -> ProjectView:
         """Return one project with its history. Raises NotFoundError."""
-        ...
+        worker = self._workers.get(ProjectName(name))
+        view = worker.view() if worker is not None else None
+        if worker is None or view is None:
+            raise NotFoundError(f"no such project: {name}")
+        return replace(view, history=worker.history())
 
     def idle(self) -> bool:
         """Tell whether nothing runs, waits for a restart, or is being worked on."""
-        ...
+        return all(worker.is_idle for worker in self._workers.values())
 
     async def close(self) -> None:
         """Stop looking after the projects; containers go on. Waits for actions that are under
         way."""
+        if self._unsubscribe is not None:
+            self._unsubscribe()
+        for worker in self._workers.values():
+            worker.close()
+        await asyncio.gather(*(worker.ended() for worker in self._workers.values()))
+        self._pool.shutdown(wait=False)
+
+    # Inside
+
+    def _load(self) -> Loader:
+        if self._loader is None:
+            self._loader = default_loader()
+        return self._loader
+
+    def _wish(
+        self, document: Mapping[str, object], services: tuple[str, ...], options: UpOptions
+    ) -> tuple[Project, MakeDesired]:
+        """Return the document's project, and what makes its next revision from the one before."""
+        loader, machine = self._load(), self._machine
+        project = loader.decode(document)
+        digests = loader.digests(project)
+
+        def make(previous: Desired | None, _observed: Observed) -> Desired:
+            return bring_up(
+                previous,
+                project,
+                node=machine.node,
+                digests=digests,
+                services=services,
+                options=options,
+                at_ns=machine.clock.now_ns(),
+            )
+
+        return project, make
+
+    async def _build(self, prepared: Prepared, report: Report) -> str:
+        """Build what images the plan needs; return why that failed, or nothing."""
+        loop = asyncio.get_running_loop()
+        machine = self._machine
+        results = await self._call(
+            lambda: execute(
+                Plan(actions=prepared.builds),
+                machine.runtime,
+                parallelism=machine.parallelism,
+                report=lambda progress: _later(loop, report, progress),
+            )
+        )
+        failed = [failure_line(result) for result in results if result.error is not None]
+        return "\n".join(failed)
+
+    async def _take_down(
+        self, name: str, state: State, options: DownOptions, report: Report
+    ) -> Outcome:
+        if not _NAME.fullmatch(name):
+            raise NotFoundError(f"no such project: {name}")
+        worker = await self._worker(ProjectName(name))
+        machine = self._machine
+
+        def make(previous: Desired | None, observed: Observed) -> Desired:
+            return take_down(
+                previous,
+                ProjectName(name),
+                node=machine.node,
+                state=state,
+                known=frozenset(instances(observed)),
+                options=options,
+                at_ns=machine.clock.now_ns(),
+            )
+
+        while True:
+            prepared = await self._call(lambda: worker.held.prepare(None, make))
+            if prepared.base is None and prepared.plan.is_empty:
+                report(nothing_to_remove(name, prepared.plan))
+                return Outcome(ok=True)
+            tell_warnings(prepared, report)
+            waiter = await self._adopt(worker, prepared, report)
+            if waiter is not None:
+                return await self._result(worker, waiter)
+
+    async def _adopt(self, worker: Worker, prepared: Prepared, report: Report) -> Waiter | None:
+        """Make the revision; None where something else was wanted meanwhile."""
+        waiter = worker.expect(prepared.revision, report)
+        try:
+            is_made = await self._call(lambda: worker.held.adopt(prepared))
+        except BaseException:
+            worker.unexpect(waiter)
+            raise
+        if not is_made:
+            worker.unexpect(waiter)
+            return None
+        worker.wake()
+        return waiter
+
+    async def _result(self, worker: Worker, waiter: Waiter) -> Outcome:
+        try:
+            return await waiter.future
+        finally:
+            worker.unexpect(waiter)
+
+    async def _by_hand(
+        self,
+        container: ContainerId,
+        change: Callable[[Tally, ContainerState], Tally],
+        act: Callable[[], None],
+    ) -> None:
+        """Act on one container between two rounds of its project, and remember what that means."""
+        state = await self._call(lambda: self._machine.runtime.inspect(container))
+        worker = self._workers.get(ProjectName(state.labels.get(PROJECT, "")))
+        if worker is None or worker.held.desired is None:
+            await self._call(act)
+            return
+        async with worker.turn:
+            held = worker.held
+            await self._call(
+                lambda: held.change_tally(container, lambda tally: change(tally, state))
+            )
+            await self._call(act)
+        worker.wake()
+
+    def _grace_s(self, state: ContainerState) -> float:
+        worker = self._workers.get(ProjectName(state.labels.get(PROJECT, "")))
+        desired = worker.held.desired if worker is not None else None
+        services = desired.project.services if desired is not None and desired.project else {}
+        service = services.get(ServiceName(state.labels.get(SERVICE, "")))
+        return (service.stop_grace_ns if service else self._machine.policy.grace_ns) / 1e9
+
+    async def _worker(self, name: ProjectName) -> Worker:
+        if name not in self._workers:
+            held = await self._call(lambda: HeldProject(name, self._machine))
+            self._workers.setdefault(name, self._work(held))
+        return self._workers[name]
+
+    def _held(self, name: ProjectName) -> HeldProject:
+        worker = self._workers.get(name)
+        return worker.held if worker is not None else HeldProject(name, self._machine)
+
+    def _work(self, held: HeldProject) -> Worker:
+        return Worker(
+            held,
+            policy=self._machine.policy,
+            call=self._call,
+            on_rest=self._rested,
+        )
+
+    def _rested(self) -> None:
+        self.on_rest()
+
+    async def _call(self, work: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._pool, work)
+
+    def _hear(self, loop: asyncio.AbstractEventLoop, event: RuntimeEvent) -> None:
+        """Take an event of the runtime, on its thread."""
+        if not loop.is_closed():
+            loop.call_soon_threadsafe(self._wake_for, event)
+
+    def _wake_for(self, event: RuntimeEvent) -> None:
+        wake = wake_of(event)
+        if wake is None:
+            return
+        for name, worker in self._workers.items():
+            if wake.project in {None, name} and worker.held.desired is not None:
+                worker.wake()
+
+
+def _later(loop: asyncio.AbstractEventLoop, report: Report, progress: Progress) -> None:
+    loop.call_soon_threadsafe(report, progress)
