@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from errno import EINVAL
 from fcntl import fcntl
 
 F_ADD_SEALS = 1033
@@ -13,12 +14,14 @@ F_SEAL_GROW = 4
 F_SEAL_WRITE = 8
 ALL_SEALS = F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE
 
+_MFD_NOEXEC_SEAL = 8
+_MFD_EXEC = 16
 _COPY_CHUNK = 1 << 20
 
 
 def sealed(name: str, data: bytes) -> int:
     """Return a memfd that holds `data` and cannot change; the caller owns it. `name` is for people (/proc/PID/fd)."""
-    fd = os.memfd_create(name, os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+    fd = _create(name, _MFD_NOEXEC_SEAL)
     try:
         _write_all(fd, data)
         fcntl(fd, F_ADD_SEALS, ALL_SEALS)
@@ -32,7 +35,7 @@ def sealed_copy(name: str, path: str) -> int:
     """Return a sealed memfd with the contents of the file at `path`, for `os.execve`; the caller owns it."""
     source = os.open(path, os.O_RDONLY)
     try:
-        fd = os.memfd_create(name, os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+        fd = _create(name, _MFD_EXEC)
         try:
             while os.sendfile(fd, source, None, _COPY_CHUNK):
                 pass
@@ -84,6 +87,17 @@ def runs_sealed() -> bool:
         return is_sealed(fd)
     finally:
         os.close(fd)
+
+
+def _create(name: str, kind: int) -> int:
+    """Make a memfd that says whether it will be executed; before 6.3 the kernel does not want to know."""
+    flags = os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING
+    try:
+        return os.memfd_create(name, flags | kind)
+    except OSError as error:
+        if error.errno != EINVAL:
+            raise
+        return os.memfd_create(name, flags)
 
 
 def _write_all(fd: int, data: bytes) -> None:
