@@ -57,9 +57,9 @@ def command(
     elif is_profiles:
         text = _lines(_profiles(project))
     else:
-        from orchestrator.load.render import render_json, render_yaml  # [lazy] only for the whole document
+        from orchestrator.load.render import to_json, to_yaml  # [lazy] only for the whole document
 
-        text = render_json(project.document) if form == "json" else render_yaml(project.document)
+        text = to_json(project.document) if form == "json" else to_yaml(project.document)
     if quiet:
         return
     if output is None:

@@ -18,7 +18,7 @@ _OVERRIDES = (
     "compose.override.yml", "compose.override.yaml", "docker-compose.override.yml", "docker-compose.override.yaml",
 )  # fmt: skip
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")
-_TOP_KEY = re.compile(r"^[^\s#-].*$", re.MULTILINE)
+_TOP_LINE = re.compile(r"^(?!-\s|-$)[^\s#].*$", re.MULTILINE)
 _PLAIN_KEY = re.compile(r"([A-Za-z][\w-]*):(?:\s+(.*?))?\s*$")
 _PLAIN_VALUE = re.compile(r"""(["']?)([a-z0-9][a-z0-9_-]*)\1(?:\s+#.*)?""")
 
@@ -86,7 +86,7 @@ def _written_name(text: str) -> str | None:
     style, merge keys, quoted keys or tags at the top.
     """
     name = ""
-    for line in _TOP_KEY.findall(text):
+    for line in _TOP_LINE.findall(text):
         match = _PLAIN_KEY.match(line)
         if match is None or match[1] == "include":
             return None

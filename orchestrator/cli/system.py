@@ -69,7 +69,7 @@ def _status(client: Client) -> Document | None:
         return None
     document: dict[str, object] = json.loads(exchange(connection, "GET", "/trice/v1/status").body())
     document["keeper_pid"] = _peer(client.paths.keeper_socket)
-    return document  # type: ignore[return-value]  # JSON, and one number more
+    return document
 
 
 def _print_status(document: Document) -> None:

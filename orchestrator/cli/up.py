@@ -74,7 +74,7 @@ def command(
     if not project.services:
         raise OrchestratorError("no service selected")
     name = str(project.name)
-    options = {
+    options: Document = {
         "force_recreate": force_recreate,
         "remove_orphans": remove_orphans or _is_set("COMPOSE_REMOVE_ORPHANS"),
         "scale": dict(scales),
@@ -82,7 +82,7 @@ def command(
         "author": os.environ.get("SUDO_USER") or os.environ.get("USER", ""),
         "cause": "up",
     }
-    from orchestrator.load.decode import encode_project  # [lazy] the loader is here already
+    from orchestrator.load.decode import encode_project  # [lazy] loaded with the loader
 
     body = {"project": encode_project(project), "services": list(services), "options": options}
     if dry_run:

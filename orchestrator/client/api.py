@@ -12,12 +12,10 @@ from orchestrator.client.wire import ApiError, Reply, exchange
 from orchestrator.errors import ManagerGone
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from runtime.paths import Paths
 
-Document: TypeAlias = Mapping[str, "Json"]
-Json: TypeAlias = "bool | int | float | str | Sequence[Json] | Mapping[str, Json] | None"
+Document: TypeAlias = Mapping[str, object]
+"""A JSON object."""
 Query: TypeAlias = Iterable[tuple[str, str]]
 
 

@@ -99,7 +99,7 @@ class Manager:
                 leave=engine.leave,
                 after_s=_idle_s(),
             )
-            server.on_change = hub.on_event = watch.look
+            server.on_change = hub.on_event = self._supervisor.on_rest = watch.look
             add_docker_routes(router, engine)
             add_stack_routes(router, engine)
             await self._supervisor.resume()

@@ -240,16 +240,11 @@ def _view_document(view: ProjectView) -> dict[str, object]:
         "cause": view.revision.cause,
         "at_ns": view.revision.at_ns,
         "services": sorted(services) if isinstance(services, Mapping) else [],
-        "config_files": list(_texts(view.document.get("config_files"))),
         "goals": dict(view.goals),
         "waiting": list(view.waiting),
         "problems": list(view.problems),
         "busy": view.is_busy,
     }
-
-
-def _texts(value: object) -> tuple[str, ...]:
-    return tuple(str(item) for item in value) if isinstance(value, list | tuple) else ()
 
 
 def _history_document(entry: HistoryEntry) -> dict[str, object]:
