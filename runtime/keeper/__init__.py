@@ -1,1 +1,1 @@
-"""The supervisor of every container: small, single-threaded, almost import-free. Its callers use `client` and `boot`."""
+"""The supervisor of every container: small, single-threaded, almost import-free. Callers use `client` and `boot`."""

@@ -128,5 +128,6 @@ class Loop:
             return
         now = monotonic()
         for timer, (when, action) in tuple(self._timers.items()):
-            if when <= now and self._timers.pop(timer, None):
+            if when <= now and timer in self._timers:
+                del self._timers[timer]
                 action()

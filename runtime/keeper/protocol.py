@@ -150,7 +150,10 @@ class Peer:
 
         Raises PeerGone for one that has too many unread frames, or is not there.
         """
-        data, owned = encode(message, fds)
+        try:
+            data, owned = encode(message, fds)
+        except OSError as error:  # no descriptors left: it cannot be told, so it is let go
+            raise PeerGone(str(error)) from None
         if len(self._queue) >= MAX_QUEUED:
             close_all(owned)
             raise PeerGone("it does not read")

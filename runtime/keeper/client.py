@@ -1,0 +1,453 @@
+"""The manager's end of the keeper's socket: requests from any thread, events in a thread of their own.
+
+    caller threads ──requests──► socket ──► keeper
+                   ◄──replies─── reader thread ──events──► teller thread ──► on_exit, on_lost
+
+Replies and events have different threads, so a callback may make requests. For each running container the client holds
+what must not go with the keeper: its pidfd (an exit status can be asked for as long as somebody holds one) and the
+reading ends of its streams (what a dying container has written stays in the pipe).
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import queue
+import socket
+import struct
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from runtime.errors import InvalidState, KeeperGone, LaunchFailed, RuntimeFault
+from runtime.keeper.connect import connect
+from runtime.keeper.protocol import (
+    MAX_FDS_OFFERED,
+    MAX_FRAME,
+    VERSION,
+    Malformed,
+    decode,
+    encode,
+    peer_of,
+)
+from runtime.linux.fds import close_all, receive_with_fds, send_with_fds
+from runtime.linux.memfd import sealed
+from runtime.linux.pidfd import wait_ended
+from runtime.paths import Paths
+
+if TYPE_CHECKING:
+    from runtime.keeper.protocol import Message
+    from runtime.linux.lightjson import Json
+
+log = logging.getLogger(__name__)
+
+REPLY_S = 5.0
+"""How long the keeper may take to answer what it can answer at once."""
+START_S = 60.0
+"""And for a start: mounting may wait for a slow disk."""
+LEAVE_S = 5.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Started:
+    """A container whose program is executing."""
+
+    pid: int
+    started_at_ns: int
+    pidfd: int
+    """Owned by the client; closed once the end of this attempt was told."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Living:
+    """What the keeper says is alive."""
+
+    container: str
+    attempt: int
+    pid: int
+    started_at_ns: int
+    is_adopted: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExitReport:
+    """The end of one attempt. `status` is a wait status; None when nobody can know it any more."""
+
+    container: str
+    attempt: int
+    status: int | None
+    at_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Held:
+    """Descriptors kept for a running container, its pidfd first."""
+
+    attempt: int
+    fds: tuple[int, ...]
+
+
+class KeeperClient:
+    """A connection to the instance's keeper. Thread-safe.
+
+    `on_exit` is called once a container that ends, `on_lost` once a lost connection, after all exits that came before
+    it; both from the client's own thread. `connect` may be called from `on_lost`.
+    """
+
+    def __init__(
+        self,
+        paths: Paths,
+        *,
+        on_exit: Callable[[ExitReport], None],
+        on_lost: Callable[[], None],
+        role: str = "manager",
+        build: str = "",
+    ) -> None:
+        self._paths = paths
+        self._on_exit = on_exit
+        self._on_lost = on_lost
+        self._role = role
+        self._build = build
+        self._lock = threading.Lock()
+        self._sock: socket.socket | None = None
+        self._last_id = 0
+        self._waiting: dict[int, queue.SimpleQueue[_Reply | None]] = {}
+        self._held: dict[str, _Held] = {}
+        self._is_leaving = False
+        self._keeper_pid = 0
+        self._events: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+        self._teller: threading.Thread | None = None
+
+    # ------------------------------------------------------------------ connection
+
+    @property
+    def keeper_pid(self) -> int:
+        """The pid of the keeper that was last connected to; 0 before the first time."""
+        return self._keeper_pid
+
+    def connect(self) -> tuple[Living, ...]:
+        """Say hello and return what is alive. Exits that nobody was told of follow as events.
+
+        Raises KeeperGone when none answers, RuntimeFault for one of another version.
+        """
+        self._disconnect()
+        try:
+            sock = connect(self._paths.keeper_socket)
+        except OSError as error:
+            raise KeeperGone(
+                f"no keeper answers at {self._paths.keeper_socket}: {error.strerror}"
+            ) from error
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("ll", int(REPLY_S), 0))
+        with self._lock:
+            self._sock = sock
+            self._is_leaving = False
+            self._keeper_pid = peer_of(sock)[0]
+            if self._teller is None:
+                self._teller = threading.Thread(
+                    target=self._tell, name="keeper-events", daemon=True
+                )
+                self._teller.start()
+        threading.Thread(target=self._read, args=(sock,), name="keeper-reader", daemon=True).start()
+        return self._hello()
+
+    def _hello(self) -> tuple[Living, ...]:
+        offered = list(self._held.items())[:MAX_FDS_OFFERED]
+        offers: list[Json] = [
+            {"container": name, "attempt": held.attempt} for name, held in offered
+        ]
+        reply = self._request(
+            {
+                "do": "hello",
+                "version": VERSION,
+                "role": self._role,
+                "build": self._build,
+                "offers": offers,
+            },
+            fds=[held.fds[0] for _, held in offered],
+        )
+        if not reply.is_ok:
+            reply.close()
+            raise RuntimeFault(f"cannot use the keeper: {reply.text('error')}")
+        living = reply.living()
+        for entry in living:
+            self._hold(entry)
+        for name in set(self._held) - {entry.container for entry in living}:
+            self._release(name)
+        return living
+
+    def _hold(self, entry: Living) -> None:
+        held = self._held.get(entry.container)
+        if self._role != "manager" or (held is not None and held.attempt == entry.attempt):
+            return
+        reply = self._request({"do": "hold", "container": entry.container})
+        if reply.is_ok and reply.fds:
+            self._keep(entry.container, entry.attempt, reply.fds)
+        else:
+            reply.close()
+
+    def close(self) -> None:
+        """Let go of the keeper and of all descriptors; no callback comes any more. Containers go on. Idempotent."""
+        self._is_leaving = True
+        self._disconnect()
+        self._events.put(None)
+        with self._lock:
+            teller, self._teller = self._teller, None
+        if teller is not None and teller is not threading.current_thread():
+            teller.join()
+        for name in tuple(self._held):
+            self._release(name)
+
+    def _disconnect(self) -> None:
+        with self._lock:
+            sock, self._sock = self._sock, None
+        if sock is not None:
+            # Wakes the reader, which closes it.
+            sock.shutdown(socket.SHUT_RDWR)
+
+    # ------------------------------------------------------------------ requests
+
+    def start(
+        self, container: str, *, attempt: int, run_dir: str, lib_dir: str, program: bytes
+    ) -> Started:
+        """Have the keeper run a launch program; return when the container's own program is executing.
+
+        Raises LaunchFailed, InvalidState when it is running already, KeeperGone.
+        """
+        memfd = sealed("trice-program", program)
+        try:
+            reply = self._request(
+                {
+                    "do": "start",
+                    "container": container,
+                    "attempt": attempt,
+                    "run_dir": run_dir,
+                    "lib_dir": lib_dir,
+                },
+                fds=(memfd,),
+                timeout_s=START_S,
+            )
+        finally:
+            os.close(memfd)
+        if not reply.is_ok:
+            reply.close()
+            if "step" in reply.message:
+                raise LaunchFailed(
+                    step=reply.text("step"),
+                    errno=reply.number("errno"),
+                    reason=reply.text("text"),
+                    path=reply.text("path"),
+                )
+            raise InvalidState(f"container {container[:12]}", reply.text("error"), "start")
+        self._keep(container, attempt, reply.fds)
+        return Started(
+            pid=reply.number("pid"),
+            started_at_ns=reply.number("started_at_ns"),
+            pidfd=reply.fds[0],
+        )
+
+    def signal(self, container: str, number: int) -> None:
+        """Send a signal to its first process. Raises InvalidState when it is not running."""
+        self._do({"do": "signal", "container": container, "signal": number}, "signal")
+
+    def list(self) -> tuple[Living, ...]:
+        """Return what is alive."""
+        return self._do({"do": "list"}, "list").living()
+
+    def forget(self, container: str) -> None:
+        """Have the keeper close streams and log of one that has ended. Idempotent; InvalidState while it runs."""
+        self._do({"do": "forget", "container": container}, "forget")
+
+    def put(self, name: str, fds: Sequence[int]) -> None:
+        """Store descriptors under a name, in place of what was there; the caller keeps its own."""
+        self._do({"do": "put", "name": name}, "store", fds)
+
+    def get(self, name: str) -> tuple[int, ...]:
+        """Return duplicates of what is stored under the name: the caller's; empty when there is nothing."""
+        reply = self._request({"do": "get", "name": name})
+        return reply.fds if reply.is_ok else ()
+
+    def drop(self, name: str) -> None:
+        """Forget what is stored under the name. Idempotent."""
+        self._do({"do": "drop", "name": name}, "drop")
+
+    def status(self) -> Message:
+        """Return the keeper's counters."""
+        return self._do({"do": "status"}, "status").message
+
+    def leave(self) -> bool:
+        """Have the keeper end and start no manager any more; False while containers live.
+
+        True is said when its process is gone: nothing of it is in a cgroup then.
+        """
+        pidfd = _open_pidfd(self._keeper_pid)
+        try:
+            self._is_leaving = True
+            reply = self._request({"do": "leave"})
+            reply.close()
+            if not reply.is_ok:
+                self._is_leaving = False
+                return False
+            return pidfd is None or wait_ended(pidfd, int(LEAVE_S * 1000))
+        except BaseException:
+            self._is_leaving = False
+            raise
+        finally:
+            if pidfd is not None:
+                os.close(pidfd)
+
+    def _do(self, message: Message, verb: str, fds: Sequence[int] = ()) -> _Reply:
+        reply = self._request(message, fds=fds)
+        reply.close()
+        if not reply.is_ok:
+            what = message.get("container", message.get("name", "keeper"))
+            raise InvalidState(f"container {str(what)[:12]}", reply.text("error"), verb)
+        return reply
+
+    def _request(
+        self, message: Message, *, fds: Sequence[int] = (), timeout_s: float = REPLY_S
+    ) -> _Reply:
+        """Send a request and wait for its reply, whose descriptors are the caller's. Raises KeeperGone."""
+        inbox: queue.SimpleQueue[_Reply | None] = queue.SimpleQueue()
+        with self._lock:
+            sock = self._sock
+            self._last_id += 1
+            number = self._last_id
+            if sock is None:
+                raise KeeperGone("not connected to a keeper")
+            self._waiting[number] = inbox
+        data, owned = encode({"id": number, **message}, fds)
+        try:
+            send_with_fds(sock, data, owned)
+            reply = inbox.get(timeout=timeout_s)
+        except OSError as error:
+            raise KeeperGone(f"the keeper is gone: {error.strerror}") from error
+        except queue.Empty:
+            raise KeeperGone(
+                f"the keeper did not answer {message.get('do')} within {timeout_s:.0f} s"
+            ) from None
+        finally:
+            close_all(owned)
+            with self._lock:
+                self._waiting.pop(number, None)
+        if reply is None:
+            raise KeeperGone("the keeper is gone")
+        return reply
+
+    # ------------------------------------------------------------------ what comes
+
+    def _read(self, sock: socket.socket) -> None:
+        """Take in frames until the connection ends. The reader's thread; owns the socket."""
+        while True:
+            try:
+                data, fds = receive_with_fds(sock, MAX_FRAME)
+                if not data:
+                    break
+                message, fds = decode(data, fds)
+            except (OSError, Malformed) as error:
+                log.debug("keeper connection: %s", error)
+                break
+            self._take(message, fds)
+        with self._lock:
+            is_current = self._sock is sock
+            if is_current:
+                self._sock = None
+            waiting = tuple(self._waiting.values()) if is_current else ()
+        sock.close()
+        for inbox in waiting:
+            inbox.put(None)
+        if is_current and not self._is_leaving:
+            self._events.put(self._on_lost)
+
+    def _take(self, message: Message, fds: tuple[int, ...]) -> None:
+        if message.get("event") == "exit":
+            close_all(fds)
+            status = message.get("status")
+            report = ExitReport(
+                container=str(message.get("container")),
+                attempt=_number(message.get("attempt")),
+                status=status if isinstance(status, int) else None,
+                at_ns=_number(message.get("at_ns")),
+            )
+            self._events.put(lambda: self._tell_exit(report))
+            return
+        with self._lock:
+            inbox = self._waiting.pop(_number(message.get("id")), None)
+        if inbox is None:
+            close_all(fds)  # who asked gave up
+            return
+        inbox.put(_Reply(message, fds))
+
+    def _tell(self) -> None:
+        """Call the callbacks, one after the other. The teller's thread."""
+        while True:
+            event = self._events.get()
+            if event is None:
+                return
+            event()
+
+    def _tell_exit(self, report: ExitReport) -> None:
+        held = self._held.get(report.container)
+        if held is not None and held.attempt == report.attempt:
+            self._release(report.container)
+        self._on_exit(report)
+
+    # ------------------------------------------------------------------ held descriptors
+
+    def _keep(self, container: str, attempt: int, fds: tuple[int, ...]) -> None:
+        self._release(container)
+        with self._lock:
+            self._held[container] = _Held(attempt, fds)
+
+    def _release(self, container: str) -> None:
+        with self._lock:
+            held = self._held.pop(container, None)
+        if held is not None:
+            close_all(held.fds)
+
+
+class _Reply:
+    """A reply and its descriptors, which are the asker's."""
+
+    def __init__(self, message: Message, fds: tuple[int, ...]) -> None:
+        self.message = message
+        self.fds = fds
+
+    @property
+    def is_ok(self) -> bool:
+        return self.message.get("ok") is True
+
+    def text(self, key: str) -> str:
+        return str(self.message.get(key, ""))
+
+    def number(self, key: str) -> int:
+        return _number(self.message.get(key))
+
+    def living(self) -> tuple[Living, ...]:
+        entries = self.message.get("containers")
+        return tuple(
+            Living(
+                container=str(entry.get("container")),
+                attempt=_number(entry.get("attempt")),
+                pid=_number(entry.get("pid")),
+                started_at_ns=_number(entry.get("started_at_ns")),
+                is_adopted=entry.get("adopted") is True,
+            )
+            for entry in (entries if isinstance(entries, list) else [])
+            if isinstance(entry, dict)
+        )
+
+    def close(self) -> None:
+        close_all(self.fds)
+        self.fds = ()
+
+
+def _number(value: Json) -> int:
+    return value if isinstance(value, int) else 0
+
+
+def _open_pidfd(pid: int) -> int | None:
+    try:
+        return os.pidfd_open(pid)
+    except (OSError, ValueError):
+        return None

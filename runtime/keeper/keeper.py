@@ -1,0 +1,468 @@
+"""The keeper's requests: one function each, over containers, stored descriptors and peers. Import-light.
+
+Nothing here waits. A request that cannot be answered at once (start) is answered when its handshake is over. What a
+peer sends is checked before it is used; what it gets wrong costs it its connection at most.
+"""
+
+from __future__ import annotations
+
+import os
+from time import monotonic, time_ns
+
+from runtime.keeper import adopt
+from runtime.keeper.container import Container
+from runtime.keeper.loop import READ, WRITE
+from runtime.keeper.protocol import (
+    MAX_FDS_OFFERED,
+    VERSION,
+    Malformed,
+    Peer,
+    PeerGone,
+    number_of,
+    text_of,
+)
+from runtime.keeper.spawn import Launch, Spawner, StartFailed
+from runtime.keeper.stdio import Stdio
+from runtime.linux import pidfd as process
+from runtime.linux.fds import close_all
+from runtime.linux.memfd import runs_sealed
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from runtime.keeper.loop import Loop
+    from runtime.keeper.protocol import Message
+    from runtime.keeper.supervise import Supervisor
+    from runtime.linux.lightjson import Json
+
+    Fds = tuple[int, ...]
+    Request = Callable[[Peer, Message, Fds], "tuple[Message, Fds] | None"]
+
+MAX_STORED = 4096
+"""Names in the descriptor store."""
+WRITE_AGAIN_S = 5.0
+"""How long after a disk refused an exit report it is tried again."""
+OFFER_S = 2.0
+"""How long the exits of processes that died without a keeper wait for a manager that holds their pidfds."""
+_MAX_SIGNAL = 64
+
+
+class Refused(Exception):
+    """The request is understood and not done; the text is the reply's."""
+
+
+class Keeper:
+    """All containers of one instance. One thread, one loop; owns every descriptor that it is given."""
+
+    def __init__(
+        self,
+        loop: Loop,
+        *,
+        run_containers: str,
+        lib_containers: str,
+        build: str,
+        supervisor: Supervisor,
+        say: Callable[[str], None],
+    ) -> None:
+        self._loop = loop
+        self._build = build
+        self._supervisor = supervisor
+        self._say = say
+        self._null = os.open("/dev/null", os.O_RDWR)
+        self._began = monotonic()
+        self._boot_id = adopt.boot_id()
+        self._spawner = Spawner(loop, self._null, self._boot_id)
+        self._containers: dict[str, Container] = {}
+        self._launches: dict[str, tuple[Launch, Peer, Json]] = {}
+        self._peers: dict[int, Peer] = {}
+        self._manager: Peer | None = None
+        self._store: dict[str, Fds] = {}
+        self._dropped = 0
+        self._tells_exits = False
+        self._requests: dict[str, Request] = {
+            "hello": self._hello,
+            "start": self._start,
+            "signal": self._signal,
+            "list": self._list,
+            "hold": self._hold,
+            "forget": self._forget,
+            "put": self._put,
+            "get": self._get,
+            "drop": self._drop,
+            "status": self._status,
+            "leave": self._leave,
+        }
+        self._adopt(run_containers, lib_containers)
+
+    # ------------------------------------------------------------------ peers
+
+    @property
+    def peer_count(self) -> int:
+        return len(self._peers)
+
+    def add_peer(self, peer: Peer) -> None:
+        """Serve this connection until it ends."""
+        self._peers[peer.fd] = peer
+        self._loop.watch_control(peer.fd, lambda events: self._serve(peer, events))
+
+    def _serve(self, peer: Peer, events: int) -> None:
+        try:
+            if events & WRITE:
+                self._flush(peer)
+            if events & ~WRITE:
+                self._serve_frame(peer)
+        except PeerGone:
+            self._let_go(peer)
+
+    def _serve_frame(self, peer: Peer) -> None:
+        try:
+            message, fds = peer.receive()
+        except BlockingIOError:
+            return
+        except Malformed as error:
+            self._send(peer, {"ok": False, "error": f"malformed frame: {error}"})
+            raise PeerGone("malformed") from None
+        try:
+            self._answer(peer, message, fds)
+        finally:
+            close_all(fds)
+
+    def _answer(self, peer: Peer, message: Message, fds: Fds) -> None:
+        name = message.get("do")
+        number = message.get("id")
+        handler = self._requests.get(name) if isinstance(name, str) else None
+        try:
+            if handler is None:
+                raise Refused("unknown request")
+            if not peer.is_greeted and name != "hello":
+                raise Refused("say hello first")
+            answer = handler(peer, message, fds)
+        except (Refused, ValueError) as error:
+            answer = {"ok": False, "error": str(error)}, ()
+        except StartFailed as error:
+            answer = error.reply(), ()
+        except OSError as error:
+            # No descriptors or no memory left: this request is not done, everything else goes on.
+            answer = {"ok": False, "error": str(error)}, ()
+        if answer is not None:
+            reply, out = answer
+            self._send(peer, {"id": number, "ok": True, **reply}, out)
+
+    def _send(self, peer: Peer, message: Message, fds: Fds = ()) -> None:
+        """Send, or queue and wait for the peer to read. Raises PeerGone."""
+        had_queued = peer.has_queued
+        peer.send(message, fds)
+        if peer.has_queued and not had_queued:
+            self._loop.expect(peer.fd, READ | WRITE)
+
+    def _flush(self, peer: Peer) -> None:
+        peer.flush()
+        if not peer.has_queued:
+            self._loop.expect(peer.fd, READ)
+
+    def _let_go(self, peer: Peer) -> None:
+        if self._peers.pop(peer.fd, None) is None:
+            return
+        if self._manager is peer:
+            self._manager = None
+        self._loop.forget(peer.fd)
+        peer.close()
+
+    # ------------------------------------------------------------------ requests
+
+    def _hello(self, peer: Peer, message: Message, fds: Fds) -> tuple[Message, Fds]:
+        if message.get("version") != VERSION:
+            raise Refused(f"this keeper speaks version {VERSION}")
+        peer.is_greeted = True
+        if message.get("role") == "manager":
+            self._take_manager(peer)
+            self._take_offers(message.get("offers"), fds)
+            self._finish_gone()
+        reply: Message = {
+            "version": VERSION,
+            "build": self._build,
+            "pid": os.getpid(),
+            "containers": self._summaries(),
+        }
+        if peer.is_manager:
+            self._loop.call_later(0, self._report_unreported)
+        return reply, ()
+
+    def _take_manager(self, peer: Peer) -> None:
+        before = self._manager
+        if before is not None and before is not peer:
+            self._let_go(before)
+        peer.is_manager = True
+        self._manager = peer
+        self._supervisor.met(peer.pid)
+
+    def _take_offers(self, offers: Json, fds: Fds) -> None:
+        """Watch the processes that died between two keepers by the pidfds that the manager kept."""
+        if not isinstance(offers, list):
+            return
+        for offer, fd in zip(offers[:MAX_FDS_OFFERED], fds, strict=False):
+            if not isinstance(offer, dict) or not isinstance(offer.get("container"), str):
+                continue
+            container = self._containers.get(str(offer["container"]))
+            if container is None or not container.is_alive or container.pidfd >= 0:
+                continue
+            if container.attempt == offer.get("attempt") and _is_pidfd(fd):
+                container.pidfd = os.dup(fd)
+                self._watch(container)
+
+    def _summaries(self) -> list[Json]:
+        return [
+            container.summary() for container in self._containers.values() if container.is_alive
+        ]
+
+    def _list(self, _peer: Peer, _message: Message, _fds: Fds) -> tuple[Message, Fds]:
+        return {"containers": self._summaries()}, ()
+
+    def _start(self, peer: Peer, message: Message, fds: Fds) -> None:
+        name = text_of(message, "container")
+        attempt = number_of(message, "attempt")
+        run_dir, lib_dir = text_of(message, "run_dir"), text_of(message, "lib_dir")
+        if not run_dir.startswith("/") or not lib_dir.startswith("/"):
+            raise ValueError("run_dir and lib_dir must be absolute paths")
+        if len(fds) != 1:
+            raise ValueError("start needs the launch program's memfd")
+        before = self._containers.get(name)
+        if before is not None:
+            if before.is_alive:
+                raise Refused("already running")
+            self._dispose(before)
+        container = Container(name, attempt, run_dir, lib_dir, is_adopted=False)
+        launch = self._spawner.begin(container, fds[0])
+        self._containers[name] = container
+        self._launches[name] = launch, peer, message.get("id")
+        self._loop.watch_process(launch.sync_fd, lambda _events: self._on_sync(container))
+        self._watch(container)
+        if launch.is_over:
+            self._on_sync(container)
+
+    def _signal(self, _peer: Peer, message: Message, _fds: Fds) -> tuple[Message, Fds]:
+        container = self._containers.get(text_of(message, "container"))
+        number = number_of(message, "signal")
+        if not 0 < number <= _MAX_SIGNAL:
+            raise ValueError("signal must be 1 to 64")
+        if container is None or not container.is_alive or container.pidfd < 0:
+            raise Refused("not running")
+        try:
+            process.send_signal(container.pidfd, number)
+        except ProcessLookupError:
+            raise Refused("not running") from None
+        return {}, ()
+
+    def _hold(self, _peer: Peer, message: Message, _fds: Fds) -> tuple[Message, Fds]:
+        """Hand out pidfd and streams: held by the manager too, nothing is lost when the keeper dies."""
+        container = self._containers.get(text_of(message, "container"))
+        if container is None or not container.is_alive or container.pidfd < 0:
+            raise Refused("not running")
+        return {"attempt": container.attempt}, _held(container)
+
+    def _forget(self, _peer: Peer, message: Message, _fds: Fds) -> tuple[Message, Fds]:
+        container = self._containers.get(text_of(message, "container"))
+        if container is not None:
+            if container.is_alive:
+                raise Refused("it is running")
+            self._dispose(container)
+        return {}, ()
+
+    def _put(self, _peer: Peer, message: Message, fds: Fds) -> tuple[Message, Fds]:
+        name = text_of(message, "name")
+        if not fds:
+            raise ValueError("put needs descriptors")
+        if name not in self._store and len(self._store) >= MAX_STORED:
+            raise Refused("the store is full")
+        close_all(self._store.pop(name, ()))
+        self._store[name] = tuple(os.dup(fd) for fd in fds)
+        return {}, ()
+
+    def _get(self, _peer: Peer, message: Message, _fds: Fds) -> tuple[Message, Fds]:
+        name = text_of(message, "name")
+        if name not in self._store:
+            raise Refused("nothing is stored by this name")
+        return {}, self._store[name]
+
+    def _drop(self, _peer: Peer, message: Message, _fds: Fds) -> tuple[Message, Fds]:
+        close_all(self._store.pop(text_of(message, "name"), ()))
+        return {}, ()
+
+    def _status(self, _peer: Peer, _message: Message, _fds: Fds) -> tuple[Message, Fds]:
+        stdios = [entry.stdio for entry in self._containers.values() if entry.stdio is not None]
+        return {
+            "containers": len(self._summaries()),
+            "fds": len(os.listdir("/proc/self/fd")) - 1,
+            "dropped_log_bytes": self._dropped + sum(stdio.dropped for stdio in stdios),
+            "uptime_s": round(monotonic() - self._began, 3),
+            "manager_pid": self._supervisor.pid,
+            "is_sealed": runs_sealed(),
+        }, ()
+
+    def _leave(self, _peer: Peer, _message: Message, _fds: Fds) -> tuple[Message, Fds]:
+        if any(container.is_alive for container in self._containers.values()):
+            raise Refused("busy")
+        self._supervisor.end()
+        self._loop.is_running = False
+        return {}, ()
+
+    # ------------------------------------------------------------------ launches and ends
+
+    def _watch(self, container: Container) -> None:
+        self._loop.watch_process(
+            container.pidfd, lambda events: self._on_process(container, events)
+        )
+
+    def _on_sync(self, container: Container) -> None:
+        """Read the handshake; when it is over, answer who asked: at once if it runs, at its end if not."""
+        entry = self._launches.get(container.id)
+        if entry is None:
+            return
+        launch, peer, number = entry
+        launch.read()
+        if not launch.is_over:
+            return
+        if launch.sync_fd >= 0:
+            self._loop.forget(launch.sync_fd)
+            launch.close()
+        if launch.failure is not None:
+            launch.abandon()
+            return
+        del self._launches[container.id]
+        reply: Message = {
+            "id": number,
+            "ok": True,
+            "pid": container.pid,
+            "started_at_ns": container.started_at_ns,
+        }
+        self._reply(peer, reply, _held(container))
+
+    def _reply(self, peer: Peer, message: Message, fds: Fds = ()) -> None:
+        """Send a late reply; who asked may be gone."""
+        if peer.fd not in self._peers or self._peers[peer.fd] is not peer:
+            return
+        try:
+            self._send(peer, message, fds)
+        except PeerGone:
+            self._let_go(peer)
+
+    def _on_process(self, container: Container, events: int) -> None:
+        """A container's first process has ended (or, not being ours, was reaped)."""
+        status: int | None
+        if container.is_adopted:
+            status = process.exit_status(container.pidfd)
+            if status is None and self._tells_exits and events & READ:
+                # Dead and not reaped yet: the kernel tells after that, and HUP comes then.
+                self._loop.expect(container.pidfd, 0)
+                return
+            if status is None and not process.has_ended(container.pidfd):
+                return
+        else:
+            try:
+                status = process.reap(container.pidfd)
+            except ChildProcessError:
+                status = process.exit_status(container.pidfd)
+            else:
+                if status is None:
+                    return
+        if container.id in self._launches:
+            self._on_sync(container)
+        self._loop.forget(container.pidfd)
+        entry = self._launches.pop(container.id, None)
+        if entry is not None:
+            self._end_launch(container, *entry)
+        else:
+            self._end(container, status)
+
+    def _end_launch(self, container: Container, launch: Launch, peer: Peer, number: Json) -> None:
+        """Tell that it never ran; nothing of it is left here."""
+        if launch.sync_fd >= 0:
+            self._loop.forget(launch.sync_fd)
+            launch.close()
+        container.is_alive = False
+        container.unlink_process()
+        self._dispose(container)
+        failure = launch.failure or StartFailed("start the container", 0, "it died")
+        self._reply(peer, {"id": number, **failure.reply()})
+
+    def _end(self, container: Container, status: int | None) -> None:
+        """Its last words, its exit report, then the event: in this order, so that who hears of it can read both."""
+        container.is_alive = False
+        container.status = status
+        container.at_ns = time_ns()
+        if container.pidfd >= 0:
+            os.close(container.pidfd)
+            container.pidfd = -1
+        if container.stdio is not None:
+            container.stdio.drain()
+        if not container.write_exit():
+            self._loop.call_later(WRITE_AGAIN_S, lambda: self._write_again(container))
+        self._report(container)
+
+    def _write_again(self, container: Container) -> None:
+        if self._containers.get(container.id) is container and not container.write_exit():
+            self._loop.call_later(WRITE_AGAIN_S, lambda: self._write_again(container))
+
+    def _report(self, container: Container) -> None:
+        manager = self._manager
+        if manager is None or container.is_reported:
+            return
+        try:
+            self._send(manager, container.exit_event())
+        except PeerGone:
+            self._let_go(manager)
+            return
+        container.is_reported = True
+
+    def _report_unreported(self) -> None:
+        for container in tuple(self._containers.values()):
+            if not container.is_alive and not container.is_reported:
+                self._report(container)
+
+    def _dispose(self, container: Container) -> None:
+        if container.stdio is not None:
+            self._dropped += container.stdio.dropped
+        container.close()
+        if self._containers.get(container.id) is container:
+            del self._containers[container.id]
+
+    # ------------------------------------------------------------------ adoption
+
+    def _adopt(self, run_containers: str, lib_containers: str) -> None:
+        found = adopt.find(run_containers, lib_containers, self._boot_id)
+        if not found:
+            return
+        self._tells_exits = process.has_exit_info()
+        for container in found:
+            self._containers[container.id] = container
+            try:
+                container.stdio = Stdio(
+                    self._loop, container.run_dir, container.lib_dir, self._null
+                )
+            except OSError as error:
+                self._say(f"cannot reopen the streams of {container.id}: {error}")
+            if container.pidfd >= 0:
+                self._watch(container)
+        self._say(f"adopted {len(found)} containers")
+        self._loop.call_later(OFFER_S, self._finish_gone)
+
+    def _finish_gone(self) -> None:
+        """End what died without a keeper and what nobody holds a pidfd of: how, nobody can know."""
+        for container in tuple(self._containers.values()):
+            if container.is_alive and container.pidfd < 0:
+                self._end(container, None)
+
+
+def _held(container: Container) -> Fds:
+    streams = container.stdio.fds if container.stdio is not None else ()
+    return (container.pidfd, *streams)
+
+
+def _is_pidfd(fd: int) -> bool:
+    """Say whether it is one: an anonymous inode, or an inode of pidfs (6.9)."""
+    try:
+        target = os.readlink(f"/proc/self/fd/{fd}")
+    except OSError:
+        return False
+    return target == "anon_inode:[pidfd]" or target.startswith("pidfd:")
