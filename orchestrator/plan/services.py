@@ -78,38 +78,31 @@ def judge(
 ) -> Verdict:
     """Return what is to become of a service that shall run. A verdict with a problem changes
     nothing."""
-    is_settled = service.name in desired.settled
     image = observed.images.get(service.image)
-    is_stale = image is None or _is_built_otherwise(image, service.build)
-    build = None
-    if service.build is not None and is_stale:
-        build = _build(service, service.build, project, image, policy)
-    reasons = {
-        instance.state.id: _divergence(instance, service, desired, image, is_settled=is_settled)
-        or (build.cause if build and image and not is_settled else "")
-        for instance in present
-    }
-    count = desired.scale.get(service.name, service.scale)
-    kept, surplus = _fit(present, reasons, count)
-    doomed = [Doomed(instance=instance, cause=cause) for instance, cause in surplus]
-    stale = [instance for instance in kept if reasons[instance.state.id]]
+    build = _build(service, project, image, policy)
+    reasons = _reasons(service, present, desired, image, build)
+    image_id = UNBUILT if build is not None or image is None else image.id
+    make = _Maker(service, project, desired, image_id, policy)
+    kept, surplus = _fit(present, reasons, make.count)
+    stale = [each for each in kept if reasons[each.state.id]]
+    doomed = [Doomed(instance=each, cause=cause) for each, cause in surplus]
     doomed += [Doomed(instance=each, cause=reasons[each.state.id]) for each in stale]
-    keep = tuple(instance for instance in kept if not reasons[instance.state.id])
-    slots = {instance.number: reasons[instance.state.id] for instance in stale}
-    used = {instance.number for instance in kept}
-    missing = _free_numbers(used, count - len(kept))
-    is_new = not present and not desired.is_met
-    make = _Maker(service, project, desired, UNBUILT if build or not image else image.id, policy)
-    fresh = [make.fresh(number, cause, is_replacement=True) for number, cause in slots.items()]
-    fresh += [make.fresh(number, _cause_of_new(make, number, is_new=is_new)) for number in missing]
+    replacements = [
+        make.fresh(each.number, reasons[each.state.id], is_replacement=True) for each in stale
+    ]
+    additions = [
+        make.fresh(number, make.cause(number, is_first=not present))
+        for number in _free_numbers({each.number for each in kept}, make.count - len(kept))
+    ]
+    fresh = sorted([*replacements, *additions], key=lambda each: each.number)
     verdict = Verdict(
         service=service,
-        keep=keep,
+        keep=tuple(each for each in kept if not reasons[each.state.id]),
         doomed=tuple(doomed),
-        fresh=tuple(sorted(fresh, key=lambda each: each.number)),
+        fresh=tuple(fresh),
         build=build if fresh else None,
     )
-    problem = _problem(verdict, count, image, observed)
+    problem = _problem(verdict, make.count, image, observed)
     return unchanged(service, present, problem) if problem else verdict
 
 
@@ -151,6 +144,13 @@ class _Maker:
         self.desired = desired
         self.image = image
         self.policy = policy
+        self.count = desired.scale.get(service.name, service.scale)
+
+    def cause(self, number: int, *, is_first: bool) -> str:
+        if self.desired.is_met:
+            return f"container {self.name(number)} is gone"
+        name = self.service.name
+        return f"service {name} is new" if is_first else f"scale of {name} is {self.count}"
 
     def fresh(self, number: int, cause: str, *, is_replacement: bool = False) -> Fresh:
         return Fresh(
@@ -189,12 +189,20 @@ class _Maker:
         return with_image(request, self.image) if self.image else request
 
 
-def _cause_of_new(make: _Maker, number: int, *, is_new: bool) -> str:
-    if is_new:
-        return f"service {make.service.name} is new"
-    if make.desired.is_met:
-        return f"container {make.name(number)} is gone"
-    return f"{make.service.name} has no container {number}"
+def _reasons(
+    service: Service,
+    present: tuple[Instance, ...],
+    desired: Desired,
+    image: ImageState | None,
+    build: BuildImage | None,
+) -> Mapping[ContainerId, str]:
+    """Return for each container why it cannot stay; the empty text for one that can."""
+    is_settled = service.name in desired.settled
+    rebuilt = build.cause if build is not None and image is not None and not is_settled else ""
+    return {
+        each.state.id: _divergence(each, service, desired, image, is_settled=is_settled) or rebuilt
+        for each in present
+    }
 
 
 def _divergence(
@@ -257,24 +265,23 @@ def _free_numbers(used: set[int], count: int) -> list[int]:
     return numbers
 
 
-def _is_built_otherwise(image: ImageState, build: Bootstrap | None) -> bool:
-    """Tell whether the image was built for us from other inputs; one without our label is taken as
-    it is."""
-    recorded = image.config.labels.get(labels.BUILD)
-    return build is not None and recorded is not None and recorded != build_inputs(build)
-
-
 def _build(
-    service: Service,
-    build: Bootstrap,
-    project: Project,
-    image: ImageState | None,
-    policy: Policy,
-) -> BuildImage:
+    service: Service, project: Project, image: ImageState | None, policy: Policy
+) -> BuildImage | None:
+    """Return the build that the service's image needs: it is not there, or was made of other
+    inputs.
+
+    An image without our label is taken as it is.
+    """
+    build = service.build
+    if build is None:
+        return None
     inputs = build_inputs(build)
     cause = f"image {service.image} is not there"
     if image is not None:
-        was = image.config.labels.get(labels.BUILD, "")
+        was = image.config.labels.get(labels.BUILD, inputs)
+        if was == inputs:
+            return None
         cause = f"build of {service.name} changed (inputs {_short(was)}→{_short(inputs)})"
     request = BootstrapRequest(
         distribution=build.distribution,

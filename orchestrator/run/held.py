@@ -25,7 +25,7 @@ from orchestrator.run import records
 from orchestrator.run.clock import Clock
 from orchestrator.run.execute import Result, execute
 from orchestrator.run.observe import observe
-from orchestrator.run.records import HISTORY_LENGTH, Event, StoredHistory
+from orchestrator.run.records import HISTORY_LENGTH, Event, Loader, StoredHistory
 from orchestrator.store.backend import Store, Write
 from runtime.api import ContainerId, Runtime, Status
 
@@ -43,6 +43,7 @@ class Machine:
     node: str
     policy: Policy
     parallelism: int
+    loader: Loader
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,9 +113,10 @@ class HeldProject:
                 return False
             event = Event(what=f"revision {wanted.revision.number}", cause=_why(wanted))
             record = self._record(self._newest + 1, wanted, [event])
+            value = records.encode_desired(wanted, loader=self._machine.loader)
             self._machine.store.commit(
                 [
-                    Write(key=self._key(records.desired_key), value=records.encode_desired(wanted)),
+                    Write(key=self._key(records.desired_key), value=value),
                     self._memory_write(prepared.memory),
                     *self._history_writes(record),
                 ]

@@ -4,7 +4,6 @@ start."""
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
 from types import MappingProxyType
 
 from orchestrator.errors import OrchestratorError
@@ -14,30 +13,22 @@ from orchestrator.plan.desired import Desired
 from orchestrator.plan.restart import Memory, Tally, rebase
 from orchestrator.run import records
 from orchestrator.run.held import HeldProject, Machine
-from orchestrator.run.records import Decode, Digests
+from orchestrator.run.records import Loader
 from orchestrator.store.backend import Write
 from runtime.api import ExitKind, Snapshot
 
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Loader:
-    """How documents become projects: the seam to `orchestrator.load`."""
-
-    decode: Decode
-    digests: Digests
-
-
 def default_loader() -> Loader:
     """Return the loader that the CLI's documents are made for."""
-    from orchestrator.load.decode import decode_document  # [lazy] only the manager decodes
+    from orchestrator.load.decode import decode_document, encode_project  # [lazy] large
     from orchestrator.load.digest import digests
 
-    return Loader(decode=decode_document, digests=digests)
+    return Loader(decode=decode_document, encode=encode_project, digests=digests)
 
 
-def restore_projects(machine: Machine, loader: Loader) -> tuple[HeldProject, ...]:
+def restore_projects(machine: Machine) -> tuple[HeldProject, ...]:
     """Return all projects that the store knows, as they were left.
 
     After a reboot everything that was running counts as asked for anew, so that stacks come back in
@@ -48,7 +39,7 @@ def restore_projects(machine: Machine, loader: Loader) -> tuple[HeldProject, ...
     found = []
     for name in _names(machine):
         try:
-            found.append(_restore(machine, loader, name, snapshot))
+            found.append(_restore(machine, name, snapshot))
         except OrchestratorError:
             log.exception("cannot take up project %s: its containers are left as they are", name)
     if is_booted:
@@ -69,14 +60,12 @@ def _is_new_boot(machine: Machine) -> bool:
     return entry is None or entry.value.decode() != machine.runtime.host.boot_id
 
 
-def _restore(
-    machine: Machine, loader: Loader, name: ProjectName, snapshot: Snapshot
-) -> HeldProject:
+def _restore(machine: Machine, name: ProjectName, snapshot: Snapshot) -> HeldProject:
     held = HeldProject(name, machine)
     entry = machine.store.get(records.desired_key(machine.node, name))
     if entry is None:
         return held
-    desired = records.decode_desired(entry.value, decode=loader.decode, digests=loader.digests)
+    desired = records.decode_desired(entry.value, loader=machine.loader)
     kept = machine.store.get(records.memory_key(machine.node, name))
     memory = records.decode_memory(kept.value) if kept is not None else {}
     held.restore(desired, _after_boot(memory, desired, snapshot))

@@ -8,6 +8,7 @@ hand node/<node>/project/<name>/history/<number>  what was decided and why, the 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TypeVar
 
@@ -64,8 +65,15 @@ class StoredHistory(msgspec.Struct, kw_only=True):
     events: list[Event]
 
 
-Decode = Callable[[Mapping[str, object]], Project]
-Digests = Callable[[Project], Mapping[ServiceName, str]]
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Loader:
+    """How documents become projects and back: the seam to `orchestrator.load`."""
+
+    decode: Callable[[Mapping[str, object]], Project]
+    encode: Callable[[Project], dict[str, object]]
+    digests: Callable[[Project], Mapping[ServiceName, str]]
+
+
 _Stored = TypeVar("_Stored", StoredDesired, StoredMemory, StoredHistory)
 
 
@@ -93,7 +101,7 @@ def history_key(node: str, name: str, number: int) -> str:
     return f"{history_prefix(node, name)}{number:012d}"
 
 
-def encode_desired(desired: Desired) -> bytes:
+def encode_desired(desired: Desired, *, loader: Loader) -> bytes:
     return msgspec.json.encode(
         StoredDesired(
             version=VERSION,
@@ -101,7 +109,7 @@ def encode_desired(desired: Desired) -> bytes:
             node=desired.node,
             revision=desired.revision,
             state=desired.state,
-            document=dict(desired.project.document) if desired.project is not None else None,
+            document=loader.encode(desired.project) if desired.project is not None else None,
             goals={str(name): goal for name, goal in desired.goals.items()},
             asked=sorted(desired.asked),
             settled=sorted(desired.settled),
@@ -113,17 +121,17 @@ def encode_desired(desired: Desired) -> bytes:
     )
 
 
-def decode_desired(value: bytes, *, decode: Decode, digests: Digests) -> Desired:
-    """Return what a stored document wants. Raises RecordInvalid, and what `decode` raises."""
+def decode_desired(value: bytes, *, loader: Loader) -> Desired:
+    """Return what a stored document wants. Raises RecordInvalid, and LoadErrors."""
     stored = _read(value, StoredDesired)
-    project = decode(stored.document) if stored.document is not None else None
+    project = loader.decode(stored.document) if stored.document is not None else None
     return Desired(
         name=ProjectName(stored.name),
         node=stored.node,
         revision=stored.revision,
         state=stored.state,
         project=project,
-        digests=digests(project) if project is not None else MappingProxyType({}),
+        digests=loader.digests(project) if project is not None else MappingProxyType({}),
         goals=MappingProxyType({ServiceName(name): goal for name, goal in stored.goals.items()}),
         asked=_names(stored.asked),
         settled=_names(stored.settled),

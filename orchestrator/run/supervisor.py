@@ -42,7 +42,8 @@ from orchestrator.run.by_hand import hold, is_ending, stop_rest
 from orchestrator.run.clock import Clock
 from orchestrator.run.execute import execute
 from orchestrator.run.held import HeldProject, Machine, MakeDesired, Prepared
-from orchestrator.run.loading import Loader, default_loader, restore_projects
+from orchestrator.run.loading import default_loader, restore_projects
+from orchestrator.run.records import Loader
 from orchestrator.run.view import HistoryEntry, Outcome, ProjectView
 from orchestrator.run.worker import Waiter, Worker, failure_line, obstacle
 from orchestrator.store.backend import Store
@@ -81,8 +82,8 @@ class Supervisor:
             node=node,
             policy=policy,
             parallelism=parallelism,
+            loader=loader or default_loader(),
         )
-        self._loader = loader
         self.on_rest: Callable[[], None] = lambda: None
         """Called on the loop whenever a project has come to rest; `idle()` may have become true."""
         self._workers: dict[ProjectName, Worker] = {}
@@ -93,8 +94,7 @@ class Supervisor:
         """Read the store, listen to the runtime and take up every project. Call once, before all
         else."""
         loop = asyncio.get_running_loop()
-        loader = self._load()
-        found = await self._call(lambda: restore_projects(self._machine, loader))
+        found = await self._call(lambda: restore_projects(self._machine))
         for held in found:
             self._workers[held.name] = self._work(held)
         self._unsubscribe = self._machine.runtime.subscribe(lambda event: self._hear(loop, event))
@@ -254,16 +254,12 @@ class Supervisor:
 
     # Inside
 
-    def _load(self) -> Loader:
-        if self._loader is None:
-            self._loader = default_loader()
-        return self._loader
-
     def _wish(
         self, document: Mapping[str, object], services: tuple[str, ...], options: UpOptions
     ) -> tuple[Project, MakeDesired]:
         """Return the document's project, and what makes its next revision from the one before."""
-        loader, machine = self._load(), self._machine
+        machine = self._machine
+        loader = machine.loader
         project = loader.decode(document)
         digests = loader.digests(project)
 

@@ -44,7 +44,7 @@ class ProjectView:
     state: State
     revision: Revision
     document: Mapping[str, object]
-    """The canonical tree of the stack file; empty when only labels are known."""
+    """The stack file's canonical tree, `working_dir` and `config_files` beside it; {}: unknown."""
     goals: Mapping[str, str]
     """Service to `running`, `stopped` or `removed`."""
     waiting: tuple[str, ...] = ()

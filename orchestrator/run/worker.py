@@ -126,7 +126,14 @@ class Worker:
         desired = self.held.desired
         if desired is None:
             return None
-        document = desired.project.document if desired.project is not None else {}
+        project = desired.project
+        document = {}
+        if project is not None:
+            document = {
+                **project.document,
+                "working_dir": project.working_dir,
+                "config_files": project.config_files,
+            }
         return ProjectView(
             name=desired.name,
             node=desired.node,
