@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Protocol
-from urllib.parse import parse_qs, unquote, urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 import h11
 
@@ -115,7 +115,7 @@ class Connection:
         query = parse_qs(url.query, keep_blank_values=True)
         return Request(
             method=event.method.decode("ascii"),
-            path=unquote(url.path),
+            path=url.path,
             query=MappingProxyType({name: tuple(values) for name, values in query.items()}),
             headers=MappingProxyType(headers),
             body=body,

@@ -63,6 +63,7 @@ class Engine:
     leave: Callable[[], Awaitable[bool]]
     """End keeper and manager; False when the keeper refuses, as containers live."""
     started_at_ns: int = 0
+    _rests: list[asyncio.Future[None]] = field(default_factory=list, repr=False)
     _feeds: WeakSet[LogFeed] = field(default_factory=WeakSet, repr=False)
 
     async def call(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
@@ -107,6 +108,20 @@ class Engine:
         """
         project = state.labels.get(labels.PROJECT, "")
         return await self.supervisor.will_start(project, state.id)
+
+    def note_rest(self) -> None:
+        """A project has come to rest: what the supervisor calls."""
+        for waiter in self._rests:
+            if not waiter.done():
+                waiter.set_result(None)
+        self._rests.clear()
+
+    async def settled(self, project: str) -> None:
+        """Return once nobody works on the project; at once for one that is not looked after."""
+        while any(view.name == project and view.is_busy for view in self.supervisor.projects()):
+            waiter = asyncio.get_running_loop().create_future()
+            self._rests.append(waiter)
+            await waiter
 
     def open_feed(self, container: ContainerId, options: LogOptions) -> LogFeed:
         """Begin to read a container's log. Raises HttpError(503) when too many are read."""

@@ -38,7 +38,7 @@ class Request:
 
     method: str
     path: str
-    """Decoded, without query and without the `/v1.NN` prefix."""
+    """Without query. As it came until the router decodes it and takes the `/v1.NN` prefix off."""
     query: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: MappingProxyType({}))
     headers: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     """Names in lower case."""

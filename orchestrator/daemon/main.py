@@ -99,7 +99,13 @@ class Manager:
                 leave=engine.leave,
                 after_s=_idle_s(),
             )
-            server.on_change = hub.on_event = self._supervisor.on_rest = watch.look
+            server.on_change = hub.on_event = watch.look
+
+            def at_rest() -> None:
+                engine.note_rest()
+                watch.look()
+
+            self._supervisor.on_rest = at_rest
             add_docker_routes(router, engine)
             add_stack_routes(router, engine)
             await self._supervisor.resume()

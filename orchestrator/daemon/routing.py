@@ -5,10 +5,10 @@ for. Pure.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from dataclasses import replace
 from types import MappingProxyType
 from typing import NamedTuple
+from urllib.parse import unquote
 
 from orchestrator.daemon.http import Handler, HttpError, Request
 
@@ -54,8 +54,10 @@ class Router:
                 handler = route.handlers.get(request.method)
                 if handler is None:
                     raise HttpError(405, f"{request.method} is not allowed on {path}")
-                parameters: Mapping[str, str] = MappingProxyType(match.groupdict())
-                return handler, replace(request, path=path, parameters=parameters)
+                parameters = {name: unquote(value) for name, value in match.groupdict().items()}
+                return handler, replace(
+                    request, path=unquote(path), parameters=MappingProxyType(parameters)
+                )
         raise HttpError(
             404, f"page not found: {request.method} {path} is not part of this version's API"
         )

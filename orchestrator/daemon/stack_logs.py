@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import heapq
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, replace
 from typing import TypeAlias
 
@@ -27,7 +27,6 @@ from runtime.api import (
     LogChunk,
     LogOptions,
     NotFound,
-    RuntimeEvent,
     Status,
 )
 
@@ -160,7 +159,7 @@ class Follower:
         for state in states:
             self._follow(source_of(state), self._options)
         try:
-            while self._tasks or not self._queue.empty():
+            while self._tasks or not self._queue.empty() or await self._find_more():
                 source, item = await self._queue.get()
                 if isinstance(item, list):
                     yield b"".join(line_record(source, chunk) for chunk in item)
@@ -188,6 +187,15 @@ class Follower:
             del self._tasks[source.id]
         is_news = state.exit.finished_at_ns >= self._begin_ns
         return exit_record(source, state, is_restarting=comes_back) if is_news else b""
+
+    async def _find_more(self) -> bool:
+        """When nothing is left: wait for work on the project to end, which may just be making new containers."""
+        await self._engine.settled(self._project)
+        for state in await self._engine.containers():
+            is_ours = self._is_ours(state.labels) and state.status is Status.RUNNING
+            if is_ours and state.id not in self._tasks:
+                self._resume(source_of(state))
+        return bool(self._tasks)
 
     def _follow(self, source: Source, options: LogOptions) -> None:
         feed = self._engine.open_feed(source.id, options)
@@ -229,19 +237,22 @@ class Follower:
         """Take in the containers that are started while we follow."""
         async for _, event in self._engine.hub.read(position):
             container = ContainerId(event.id)
-            if event.action != "start" or container in self._tasks or not self._is_ours(event):
+            if (
+                event.action != "start"
+                or container in self._tasks
+                or not self._is_ours(event.attributes)
+            ):
                 continue
             with contextlib.suppress(NotFound):
                 state = await self._engine.call(self._engine.runtime.inspect, container)
                 if container not in self._tasks:
                     self._resume(source_of(state))
 
-    def _is_ours(self, event: RuntimeEvent) -> bool:
+    def _is_ours(self, found: Mapping[str, str]) -> bool:
         return (
-            event.kind == "container"
-            and event.attributes.get(labels.PROJECT) == self._project
-            and not labels.is_oneoff(event.attributes)
-            and (not self._services or event.attributes.get(labels.SERVICE) in self._services)
+            found.get(labels.PROJECT) == self._project
+            and not labels.is_oneoff(found)
+            and (not self._services or found.get(labels.SERVICE) in self._services)
         )
 
 
