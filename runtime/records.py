@@ -14,8 +14,9 @@ a crash leaves it whole or gone. Whether it *runs* is never read from here.
 
 from __future__ import annotations
 
+import shutil
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
@@ -87,6 +88,17 @@ def read_document(path: Path, kind: type[T]) -> T | None:
     return document
 
 
+def encode(document: msgspec.Struct) -> bytes:
+    """Return the document as JSON; any mapping in it is an object."""
+    return msgspec.json.encode(document, enc_hook=_plain)
+
+
+def _plain(value: object) -> dict[object, object]:
+    if isinstance(value, Mapping):
+        return dict(value)
+    raise NotImplementedError(f"a record cannot hold {type(value).__name__}")
+
+
 class Records:
     """The containers of one instance. One writer (the manager); safe to use from several threads."""
 
@@ -98,6 +110,7 @@ class Records:
         paths.containers.mkdir(parents=True, exist_ok=True, mode=0o700)
         for directory in sorted(paths.containers.iterdir()):
             if directory.name.startswith("."):
+                shutil.rmtree(directory, ignore_errors=True)  # half made when a manager died
                 continue
             record = read_document(directory / "container.json", Record)
             if record is None:
@@ -136,26 +149,33 @@ class Records:
                         f'the name "{other.request.name}" is in use by container {other.id[:12]}'
                     )
             fresh = self._paths.containers / f".{record.id}"
-            fresh.mkdir(mode=0o700)
-            for name in ("upper", "work", "log"):
-                (fresh / name).mkdir(mode=0o700)
-            (fresh / "upper").chmod(0o755)
-            write_atomic(str(fresh / "config.json"), config, fsync=False)
-            write_atomic(str(fresh / "container.json"), msgspec.json.encode(record), fsync=True)
-            fresh.rename(self.directory(record.id))
+            try:
+                self._fill(fresh, record, config)
+                fresh.rename(self.directory(record.id))
+            except BaseException:
+                shutil.rmtree(fresh, ignore_errors=True)
+                raise
             self._by_id[record.id] = record
+
+    def _fill(self, fresh: Path, record: Record, config: bytes) -> None:
+        fresh.mkdir(mode=0o700)
+        for name in ("upper", "work", "log"):
+            (fresh / name).mkdir(mode=0o700)
+        (fresh / "upper").chmod(0o755)
+        write_atomic(str(fresh / "config.json"), config, fsync=False)
+        write_atomic(str(fresh / "container.json"), encode(record), fsync=True)
 
     def update(self, record: Record) -> None:
         """Replace its record on disk and here."""
         path = self.directory(record.id) / "container.json"
-        write_atomic(str(path), msgspec.json.encode(record), fsync=False)
+        write_atomic(str(path), encode(record), fsync=False)
         with self._lock:
             self._by_id[record.id] = record
 
     def end(self, container: ContainerId, ending: Ending) -> None:
         """Record durably how an attempt ended."""
         path = self.directory(container) / "ended.json"
-        write_atomic(str(path), msgspec.json.encode(ending), fsync=True)
+        write_atomic(str(path), encode(ending), fsync=True)
         self._endings[container] = ending
 
     def keeper_exit(self, container: ContainerId) -> KeeperExit | None:
