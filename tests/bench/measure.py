@@ -46,16 +46,27 @@ def repeated(work: Callable[[], object], count: int) -> Times:
     return times_of(spans)
 
 
-def run_silently(argv: tuple[str, ...], environment: dict[str, str], folder: Path) -> int:
-    """Run a command with its output thrown away; return its exit code. posix_spawn: no fork of this big process."""
+def run_silently(
+    argv: tuple[str, ...],
+    environment: dict[str, str],
+    folder: Path,
+    *,
+    errors: Path = Path(os.devnull),
+) -> int:
+    """Run a command with its output thrown away, what it says on stderr to `errors`; return its exit code.
+
+    By posix_spawn: no fork of this big process is measured.
+    """
     null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+    said = os.open(errors, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
     try:
-        actions = [(os.POSIX_SPAWN_DUP2, null, fd) for fd in (0, 1, 2)]
+        actions = [(os.POSIX_SPAWN_DUP2, fd, to) for fd, to in ((null, 0), (null, 1), (said, 2))]
         # posix_spawn knows no working directory: env(1) changes it.
         command = ("/usr/bin/env", f"--chdir={folder}", *argv)
         pid = os.posix_spawn(command[0], command, environment, file_actions=actions)
     finally:
         os.close(null)
+        os.close(said)
     return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 
 

@@ -133,9 +133,10 @@ class Commands:
 
     def run(self, *arguments: str) -> None:
         """Run it. Raises RuntimeError for an exit code that is not 0."""
-        code = run_silently((TRICE, *arguments), self._environment, self._folder)
+        said = self._folder / "stderr"
+        code = run_silently((TRICE, *arguments), self._environment, self._folder, errors=said)
         if code:
-            raise RuntimeError(f"trice {' '.join(arguments)}: exit {code}")
+            raise RuntimeError(f"trice {' '.join(arguments)}: exit {code}: {said.read_text()}")
 
     def times(self, *arguments: str, count: int) -> Times:
         return repeated(lambda: self.run(*arguments), count)
