@@ -179,8 +179,10 @@ def _payloads(root: Path) -> list[int]:
 
 
 def _members(name: str, below: str) -> list[str]:
-    for hierarchy in hierarchies():
-        top = Path(hierarchy, name, below)
-        if top.is_dir():
-            return [pid for file in top.rglob("cgroup.procs") for pid in file.read_text().split()]
+    """Return the pids in a hierarchy in which containers have groups of their own."""
+    tops = [Path(hierarchy, name) for hierarchy in hierarchies()]
+    for top in tops:
+        if (top / "c").is_dir():
+            files = (top / below).rglob("cgroup.procs")
+            return [pid for file in files for pid in file.read_text().split()]
     return []
