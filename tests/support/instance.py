@@ -1,0 +1,53 @@
+"""What the kernel says of an instance of trice: its processes and containers, by its groups and /proc.
+
+Nothing here reads trice's own files.
+"""
+
+from __future__ import annotations
+
+import re
+from contextlib import suppress
+from pathlib import Path
+
+from tests.support.machine import hierarchies
+
+
+def pids_of_instance(name: str) -> frozenset[int]:
+    """Return the pids of everything in the instance's groups, its keeper and manager too."""
+    found: set[int] = set()
+    for hierarchy in hierarchies():
+        for file in Path(hierarchy, name).rglob("cgroup.procs"):
+            with suppress(OSError):
+                found.update(int(line) for line in file.read_text().split())
+    return frozenset(found)
+
+
+def containers_of_instance(name: str) -> frozenset[int]:
+    """Return the host's pid of every container's first process: those that are pid 1 of their own namespace."""
+    return frozenset(pid for pid in pids_of_instance(name) if _is_first(pid))
+
+
+def processes_with(name: str, word: str) -> frozenset[int]:
+    """Return the instance's own processes (no containers) whose command line has this word."""
+    found = set()
+    for pid in pids_of_instance(name):
+        with suppress(OSError):
+            if word in Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace"):
+                found.add(pid)
+    return frozenset(found)
+
+
+def is_up(pid: int) -> bool:
+    """Say whether the process is there and not a zombie."""
+    with suppress(OSError):
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    return False
+
+
+def _is_first(pid: int) -> bool:
+    with suppress(OSError):
+        numbers = re.search(
+            r"^NSpid:\t(.+)$", Path(f"/proc/{pid}/status").read_text(), re.MULTILINE
+        )
+        return numbers is not None and numbers[1].split()[1:] == ["1"]
+    return False
