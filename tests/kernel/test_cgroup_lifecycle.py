@@ -140,6 +140,30 @@ def test_freeze_and_thaw(hierarchy: Hierarchy) -> None:
         eventually(lambda: ticks(process.pid) > stands_at)
 
 
+def test_a_freeze_that_does_not_come_about_is_taken_back(hierarchy: Hierarchy) -> None:
+    """Many busy processes do not stand still within no time: an error, and all run on (security.md row 29).
+
+    Seen to fail with the thaw taken out of `freeze`.
+    """
+    group = hierarchy.create("busy", Limits())
+    many = "for i in 1 2 3 4 5 6 7 8; do yes >/dev/null & done; wait"
+    with running(group, "/bin/busybox", "sh", "-c", many):
+        pids = eventually(lambda: group.pids() if len(group.pids()) == 9 else ())[1:]
+
+        def refused() -> bool:
+            try:
+                group.freeze(timeout_s=0)
+            except KernelRefused as error:
+                return "it runs on" in str(error)
+            group.thaw()
+            return False
+
+        eventually(refused)
+        stood_at = {pid: ticks(pid) for pid in pids}
+        eventually(lambda: all(ticks(pid) > stood_at[pid] for pid in pids))
+        group.kill()
+
+
 def test_the_frozen_can_be_killed(hierarchy: Hierarchy) -> None:
     group = hierarchy.create("ice", Limits())
     with running(group, "sleep", "600") as process:

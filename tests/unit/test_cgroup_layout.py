@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import pytest
+
+from runtime.api import HostFacts
+from runtime.cgroup import open_hierarchy
 from runtime.cgroup.layout import parse
+from runtime.errors import InvalidSpec, KernelRefused
 
 ROOT = "/sys/fs/cgroup"
 V2 = "30 25 0:26 / /sys/fs/cgroup rw,nosuid shared:4 - cgroup2 cgroup2 rw,nsdelegate\n"
@@ -55,3 +62,31 @@ def test_a_neighbour_with_our_prefix_is_not_below() -> None:
 
 def test_broken_lines() -> None:
     assert parse("nonsense\n - cgroup2\n\n", ROOT).unified is None
+
+
+def facts(layout: str) -> HostFacts:
+    return HostFacts(
+        kernel=(6, 1),
+        architecture="amd64",
+        cgroup_layout=layout,
+        cgroup_controllers=(),
+        cpu_count=1,
+        memory_bytes=1 << 30,
+        is_root=True,
+        has_pidfd_info=False,
+        has_openat2=True,
+        boot_id="",
+    )
+
+
+@pytest.mark.parametrize("layout", ["v2", "v1", "hybrid"])
+def test_no_hierarchy_mounted(tmp_path: Path, layout: str) -> None:
+    with pytest.raises(KernelRefused, match=f"cannot use the {layout} cgroups") as caught:
+        open_hierarchy(facts(layout), "trice-test", root=str(tmp_path))
+    assert "found: no v2, v1 none" in caught.value.hint
+
+
+def test_a_name_that_would_leave_the_hierarchy() -> None:
+    layout = "v2" if parse(Path("/proc/self/mountinfo").read_text(), ROOT).kind == "v2" else "v1"
+    with pytest.raises(InvalidSpec, match="cgroup name"):
+        open_hierarchy(facts(layout), "../trice")
