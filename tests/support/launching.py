@@ -1,0 +1,218 @@
+"""Launch programs run by a process of their own: what `runtime.container` does, without keeper and cgroups.
+
+`launch` starts `python -m tests.support.launching`, single-threaded as a launching process must be; it reads
+a job on stdin and prints one JSON line an attempt. With `tree` it runs a changed copy of the code: `without` makes
+one with a defence taken out, so that a test can show that the attack works then.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import msgspec
+
+from runtime.api import ContainerRequest, Digest, ImageConfig, Mount
+from runtime.container.defaults import default_config
+from runtime.spec.config import OciConfig, decode_config, encode_config
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+TIMEOUT_S = 25
+_HANG_S = 10.0
+CONTAINER_ID = "0123456789abcdef" * 4
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attempt:
+    """How one launch went. `status` is the wait status of the container's process."""
+
+    status: int
+    stdout: str
+    stderr: str
+    failure: Mapping[str, str | int] = field(default_factory=dict)
+
+    @property
+    def code(self) -> int:
+        return os.waitstatus_to_exitcode(self.status)
+
+
+class _Job(msgspec.Struct, frozen=True, kw_only=True):
+    config: str
+    root: str
+    lower: tuple[str, ...]
+    count: int
+
+
+def a_config(
+    *command: str,
+    user: str | None = None,
+    working_dir: str | None = None,
+    environment: Mapping[str, str | None] | None = None,
+    mounts: Sequence[Mount] = (),
+    is_read_only: bool = False,
+) -> OciConfig:
+    """Return the config that a container with this command gets."""
+    request = ContainerRequest(
+        name="test",
+        image=Digest("sha256:" + "0" * 64),
+        image_reference="busybox:test",
+        command=command,
+        user=user,
+        working_dir=working_dir,
+        environment=environment or {},
+        mounts=tuple(mounts),
+        is_read_only=is_read_only,
+        hostname="testhost",
+    )
+    image = ImageConfig(environment={"PATH": "/bin"})
+    return default_config(request, image, container_id=CONTAINER_ID)
+
+
+def shell(script: str, **more: object) -> OciConfig:
+    """Return the config of a container that runs this shell script."""
+    return a_config("sh", "-c", script, **more)  # type: ignore[arg-type]
+
+
+def launch(
+    config: OciConfig,
+    root: Path,
+    *,
+    lower: Sequence[Path] = (),
+    count: int = 1,
+    use_openat2: bool = True,
+    tree: Path = REPOSITORY,
+    before: Sequence[str] = (),
+    pass_fds: Sequence[int] = (),
+) -> list[Attempt]:
+    """Run the container `count` times, one after another, and return how each went.
+
+    Its root is the directory `root`, or with `lower` (lowest first) an overlay whose upper and work lie in `root`.
+    `before` is a command that runs the rest of its line (`unshare …`).
+    """
+    job = _Job(
+        config=encode_config(config).decode(),
+        root=str(root),
+        lower=tuple(map(str, lower)),
+        count=count,
+    )
+    environment = {key: value for key, value in os.environ.items() if key != "TRICE_NO_OPENAT2"}
+    if not use_openat2:
+        environment["TRICE_NO_OPENAT2"] = "1"
+    done = subprocess.run(
+        [*before, sys.executable, "-m", "tests.support.launching"],
+        input=msgspec.json.encode(job),
+        capture_output=True,
+        cwd=tree,
+        env=environment,
+        pass_fds=pass_fds,
+        timeout=TIMEOUT_S,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr.decode()
+    return [Attempt(**json.loads(line)) for line in done.stdout.splitlines()]
+
+
+def launch_one(config: OciConfig, root: Path, **more: object) -> Attempt:
+    """`launch` once."""
+    (attempt,) = launch(config, root, **more)  # type: ignore[arg-type]
+    return attempt
+
+
+def without(folder: Path, *changes: tuple[str, str, str]) -> Path:
+    """Make a copy of the code in `folder` with (file, text, replacement) applied; return it as a `tree`.
+
+    A text that is not there exactly once is an error: the defence has moved, and the test must follow.
+    """
+    folder.mkdir(parents=True)
+    ignore = shutil.ignore_patterns("__pycache__")
+    shutil.copytree(REPOSITORY / "runtime", folder / "runtime", ignore=ignore)
+    shutil.copytree(REPOSITORY / "tests/support", folder / "tests/support", ignore=ignore)
+    (folder / "tests/__init__.py").touch()
+    for name, text, replacement in changes:
+        path = folder / name
+        source = path.read_text()
+        assert source.count(text) == 1, f"{name} has {source.count(text)} times: {text}"
+        path.write_text(source.replace(text, replacement))
+    return folder
+
+
+def _main() -> None:
+    from runtime.container.compile import BundleRoot, Rootfs, compile_program
+    from runtime.container.program import prepare
+    from runtime.linux.facts import host_facts
+
+    job = msgspec.json.decode(sys.stdin.buffer.read(), type=_Job)
+    root: Rootfs | BundleRoot = BundleRoot(path=job.root)
+    if job.lower:
+        for name in ("upper", "work"):
+            Path(job.root, name).mkdir(exist_ok=True)
+        root = Rootfs(lower=job.lower, upper=f"{job.root}/upper", work=f"{job.root}/work")
+    document = compile_program(
+        decode_config(job.config.encode()),
+        facts=host_facts(),
+        rootfs=root,
+        cgroup_procs=(),
+        wait_fifo=None,
+    )
+    prepared = prepare(document)
+    for _ in range(job.count):
+        print(json.dumps(_attempt(prepared)), flush=True)
+
+
+def _attempt(prepared: object) -> dict[str, object]:
+    from runtime.container import init, program, wire
+    from runtime.linux import pidfd
+
+    assert isinstance(prepared, program.Prepared)
+    null = os.open("/dev/null", os.O_RDONLY)
+    out, err = os.pipe(), os.pipe()
+    launched = init.launch(prepared, (null, out[1], err[1]))
+    for fd in (null, out[1], err[1]):
+        os.close(fd)
+    frames: list[bytes] = []
+    while frame := os.read(launched.sync_fd, wire.MAX_FRAME):
+        frames.append(frame)
+    stdout, stderr = _drain(out[0], err[0])
+    if not pidfd.wait_ended(launched.pidfd, int(_HANG_S * 1000)):
+        pidfd.send_signal(launched.pidfd, 9)
+        pidfd.wait_ended(launched.pidfd, -1)
+    status = pidfd.reap(launched.pidfd)
+    failed = [frame for frame in frames if wire.decode(frame)[0] == wire.FAILED]
+    for fd in (launched.sync_fd, launched.pidfd, out[0], err[0]):
+        os.close(fd)
+    return {
+        "status": status,
+        "stdout": stdout.decode(errors="backslashreplace"),
+        "stderr": stderr.decode(errors="backslashreplace"),
+        "failure": program.failure(prepared, failed[0]) if failed else {},
+    }
+
+
+def _drain(*pipes: int) -> list[bytes]:
+    """Read pipes to their end, for at most _HANG_S."""
+    read: dict[int, bytes] = dict.fromkeys(pipes, b"")
+    poll = select.poll()
+    for pipe in pipes:
+        poll.register(pipe, select.POLLIN)
+    open_pipes = set(pipes)
+    deadline = time.monotonic() + _HANG_S
+    while open_pipes and time.monotonic() < deadline:
+        for pipe, _ in poll.poll(100):
+            chunk = os.read(pipe, 1 << 16)
+            read[pipe] += chunk
+            if not chunk:
+                poll.unregister(pipe)
+                open_pipes.discard(pipe)
+    return [read[pipe] for pipe in pipes]
+
+
+if __name__ == "__main__":
+    _main()

@@ -1,0 +1,451 @@
+"""An OCI config compiled to a launch program, as readable text; and what is refused, by its path."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+
+import msgspec
+import pytest
+
+from runtime.api import HostFacts, Limits, Mount
+from runtime.container.compile import BundleRoot, Rootfs, compile_program
+from runtime.container.program import describe, prepare
+from runtime.errors import InvalidSpec
+from runtime.spec.config import (
+    Capabilities,
+    DeviceRule,
+    Linux,
+    Namespace,
+    OciConfig,
+    OciMount,
+    Process,
+    Resources,
+    Rlimit,
+    Root,
+    Seccomp,
+    SeccompRule,
+    User,
+    decode_config,
+    encode_config,
+)
+from tests.support.launching import a_config
+
+replace = msgspec.structs.replace
+
+V2 = HostFacts(
+    kernel=(6, 1),
+    architecture="amd64",
+    cgroup_layout="v2",
+    cgroup_controllers=("cpu", "memory", "pids"),
+    cpu_count=2,
+    memory_bytes=1 << 30,
+    is_root=True,
+    has_pidfd_info=False,
+    has_openat2=True,
+    boot_id="boot",
+)
+
+OVERLAY = Rootfs(
+    lower=("/var/lib/trice/l/low", "/var/lib/trice/l/top"),
+    upper="/var/lib/trice/containers/abc/upper",
+    work="/var/lib/trice/containers/abc/work",
+)
+
+
+def a_bundle(**changes: object) -> OciConfig:
+    """Return the smallest config that compiles."""
+    config = OciConfig(
+        oci_version="1.0.2",
+        process=Process(cwd="/", args=("true",)),
+        root=Root(path="rootfs"),
+        linux=Linux(namespaces=(Namespace(type="mount"),)),
+    )
+    return replace(config, **changes)
+
+
+def with_process(**changes: object) -> OciConfig:
+    return a_bundle(process=replace(Process(cwd="/", args=("true",)), **changes))
+
+
+def with_linux(**changes: object) -> OciConfig:
+    return a_bundle(linux=replace(Linux(namespaces=(Namespace(type="mount"),)), **changes))
+
+
+def compiled(config: OciConfig, *, facts: HostFacts = V2, wait_fifo: str | None = None) -> str:
+    document = compile_program(
+        config,
+        facts=facts,
+        rootfs=BundleRoot(path="/bundle/rootfs"),
+        cgroup_procs=(),
+        wait_fifo=wait_fifo,
+    )
+    prepare(document)  # what is compiled can be prepared
+    return describe(document)
+
+
+def test_a_container_with_defaults_is_this_program() -> None:
+    config = a_config("sleep", "inf", user="nobody", environment={"SECRET": "hunter2"})
+    document = compile_program(
+        config,
+        facts=V2,
+        rootfs=OVERLAY,
+        cgroup_procs=("/sys/fs/cgroup/trice/c/abc/cgroup.procs",),
+        wait_fifo=None,
+    )
+    assert describe(document) == DEFAULT_PROGRAM.strip()
+    assert b"hunter2" in document
+    assert "hunter2" not in describe(document)
+
+
+DEFAULT_CAPS = (
+    "CHOWN,DAC_OVERRIDE,FOWNER,FSETID,KILL,SETGID,SETUID,SETPCAP,"
+    "NET_BIND_SERVICE,SYS_CHROOT,MKNOD,AUDIT_WRITE,SETFCAP"
+)
+DEFAULT_PROGRAM = f"""
+clone mnt pid net uts ipc
+join_cgroup /sys/fs/cgroup/trice/c/abc/cgroup.procs
+unshare cgroup
+private
+loopback
+open_procfs
+write_proc sys/net/ipv4/ip_unprivileged_port_start 0
+write_proc sys/net/ipv4/ping_group_range 0 2147483647
+overlay_root /var/lib/trice [l/top, l/low] containers/abc/upper containers/abc/work \
+/var/lib/trice/containers/abc nodev
+mount proc /proc nosuid,nodev,noexec [] no-links
+devices nosuid,noexec,strictatime [mode=755, size=65536k] [full c 1:7 666, null c 1:3 666, random c 1:8 666, \
+tty c 5:0 666, urandom c 1:9 666, zero c 1:5 666] [fd -> /proc/self/fd, ptmx -> pts/ptmx, \
+stderr -> /proc/self/fd/2, stdin -> /proc/self/fd/0, stdout -> /proc/self/fd/1]
+mount devpts /dev/pts nosuid,noexec [newinstance, ptmxmode=0666, mode=0620, gid=5] no-links
+mount sysfs /sys ro,nosuid,nodev,noexec [] no-links
+mount cgroup2 /sys/fs/cgroup ro,nosuid,nodev,noexec [] no-links
+mount mqueue /dev/mqueue nosuid,nodev,noexec [] no-links
+mount tmpfs /dev/shm nosuid,nodev,noexec [mode=1777, size=65536k] follow
+read_only /proc/bus
+read_only /proc/fs
+read_only /proc/irq
+read_only /proc/sys
+read_only /proc/sysrq-trigger
+mask_sources
+mask /proc/acpi
+mask /proc/asound
+mask /proc/interrupts
+mask /proc/kcore
+mask /proc/keys
+mask /proc/latency_stats
+mask /proc/sched_debug
+mask /proc/scsi
+mask /proc/timer_list
+mask /proc/timer_stats
+mask /sys/devices/virtual/powercap
+mask /sys/firmware
+pivot
+hostname testhost
+close_fds
+user nobody []
+own_stdio
+working_dir /
+bounding {DEFAULT_CAPS}
+seccomp 188 instructions
+become
+capabilities {DEFAULT_CAPS} {DEFAULT_CAPS} - -
+environment PATH,HOSTNAME,SECRET
+find sleep
+ready
+execute [sleep, inf]
+"""
+
+
+def test_the_smallest_bundle_gets_devices_and_no_capabilities() -> None:
+    text = compiled(with_process(user=User(uid=1000, gid=100, additional_gids=(5, 6), umask=0o077)))
+    assert text.splitlines()[:4] == [
+        "clone mnt",
+        "unshare cgroup",
+        "private",
+        "bind_root /bundle/rootfs nodev",
+    ]
+    assert text.splitlines()[5:] == [
+        "pivot",
+        "close_fds",
+        "ids 1000 100 [5, 6]",
+        "own_stdio",
+        "working_dir /",
+        "bounding -",
+        "become",
+        "capabilities - - - -",
+        "environment ",
+        "umask 63",
+        "find true",
+        "ready",
+        "execute [true]",
+    ]
+
+
+def test_waiting_for_start_comes_after_ready() -> None:
+    lines = compiled(a_bundle(), wait_fifo="/run/x/exec.fifo").splitlines()
+    assert "open_fifo /run/x/exec.fifo" in lines[: lines.index("pivot")]
+    assert lines[-3:] == ["ready", "wait_start", "execute [true]"]
+
+
+def test_same_config_same_bytes() -> None:
+    config = a_config("true")
+    again = decode_config(encode_config(config))
+    assert again == config
+    compiled_twice = {
+        compile_program(one, facts=V2, rootfs=OVERLAY, cgroup_procs=(), wait_fifo=None)
+        for one in (config, again)
+    }
+    assert len(compiled_twice) == 1
+
+
+def test_with_no_new_privileges_the_filter_is_loaded_last() -> None:
+    profile = Seccomp(default_action="SCMP_ACT_ALLOW")
+    config = replace(
+        with_process(no_new_privileges=True),
+        linux=Linux(namespaces=(Namespace(type="mount"),), seccomp=profile),
+    )
+    lines = compiled(config).splitlines()
+    assert lines.index("no_new_privileges") < lines.index("become")
+    assert lines[-3].startswith("seccomp ")
+
+
+def test_a_read_only_root_is_made_so_after_the_working_directory() -> None:
+    lines = compiled(a_bundle(root=Root(path="rootfs", readonly=True))).splitlines()
+    assert lines.index("root_read_only") == lines.index("working_dir /") + 1
+
+
+def test_own_mounts_come_in_their_order_and_before_masks() -> None:
+    config = a_config(
+        "true",
+        mounts=[
+            Mount(kind="bind", source="/srv/data", target="/data"),
+            Mount(kind="bind", source="/srv/conf", target="/data/conf", is_read_only=True),
+            Mount(kind="tmpfs", target="/tmp", options=("size=1m",)),
+        ],
+    )
+    text = compiled(config)
+    wanted = (
+        "bind /srv/data /data - recursive plain\n"
+        "bind /srv/conf /data/conf ro recursive plain\n"
+        "mount tmpfs /tmp nosuid,nodev,noexec [size=1m] follow\n"
+        "read_only /proc/bus"
+    )
+    assert wanted in text
+
+
+def test_v1_hierarchies_are_mounted_one_by_one_and_read_only() -> None:
+
+    facts = dataclasses.replace(
+        V2, cgroup_layout="hybrid", cgroup_hierarchies=("cpu,cpuacct", "memory", "name=systemd")
+    )
+    mount = OciMount(destination="/sys/fs/cgroup", type="cgroup", options=("ro", "nosuid"))
+    text = compiled(a_bundle(mounts=(mount,)), facts=facts)
+    wanted = (
+        "mount tmpfs /sys/fs/cgroup nosuid [mode=755, size=64k] no-links\n"
+        "mount cgroup /sys/fs/cgroup/cpu,cpuacct ro,nosuid [cpu, cpuacct] no-links\n"
+        "mount cgroup /sys/fs/cgroup/memory ro,nosuid [memory] no-links\n"
+        "mount cgroup /sys/fs/cgroup/systemd ro,nosuid [none, name=systemd] no-links\n"
+        "mount cgroup2 /sys/fs/cgroup/unified ro,nosuid [] no-links\n"
+        "change_mount /sys/fs/cgroup ro"
+    )
+    assert wanted in text
+
+
+def test_joined_namespaces_are_not_cloned() -> None:
+    namespaces = (
+        Namespace(type="mount"),
+        Namespace(type="network", path="/run/netns/x"),
+        Namespace(type="uts"),
+    )
+    lines = compiled(with_linux(namespaces=namespaces)).splitlines()
+    assert lines[0] == "clone mnt uts"
+    assert "join_namespace net /run/netns/x" in lines
+    assert "loopback" not in lines
+
+
+def test_limits_of_the_process_and_its_oom_score() -> None:
+    config = with_process(
+        rlimits=(Rlimit(type="RLIMIT_NOFILE", soft=10, hard=20),), oom_score_adj=100
+    )
+    text = compiled(config)
+    assert "rlimit NOFILE 10 20" in text
+    assert "write_proc self/oom_score_adj 100" in text
+
+
+def test_ambient_needs_inheritable_and_effective_needs_permitted() -> None:
+    sets = Capabilities(
+        bounding=("CAP_KILL", "CAP_CHOWN"),
+        permitted=("CAP_KILL",),
+        effective=("CAP_KILL", "CAP_CHOWN"),
+        ambient=("CAP_KILL",),
+    )
+    assert "capabilities KILL KILL - -" in compiled(with_process(capabilities=sets))
+
+
+REFUSED: dict[str, tuple[Callable[[], OciConfig], str]] = {
+    "no process": (lambda: a_bundle(process=None), "process: is missing"),
+    "no command": (lambda: with_process(args=()), "process.args: is empty"),
+    "terminal": (lambda: with_process(terminal=True), "process.terminal: is not supported yet"),
+    "hooks": (lambda: a_bundle(hooks={"prestart": ({},)}), "hooks: is not supported yet"),
+    "devices": (
+        lambda: with_linux(devices=({"path": "/dev/x"},)),
+        "linux.devices: is not supported yet",
+    ),
+    "label": (
+        lambda: with_process(selinux_label="x"),
+        "process.selinuxLabel: is not supported yet",
+    ),
+    "shared root": (
+        lambda: with_linux(rootfs_propagation="shared"),
+        "linux.rootfsPropagation: is not supported yet",
+    ),
+    "no mount namespace": (
+        lambda: with_linux(namespaces=()),
+        "linux.namespaces: a container needs a mount namespace of its own",
+    ),
+    "user namespace": (
+        lambda: with_linux(namespaces=(Namespace(type="user"),)),
+        "linux.namespaces[0]: 'user' is not supported yet",
+    ),
+    "namespace twice": (
+        lambda: with_linux(namespaces=(Namespace(type="mount"), Namespace(type="mount"))),
+        "linux.namespaces[1]: 'mount' is there twice",
+    ),
+    "relative cwd": (lambda: with_process(cwd="x"), "process.cwd: 'x' must be absolute"),
+    "uid": (
+        lambda: with_process(user=User(uid=1 << 32)),
+        "process.user.uid: 4294967296 is out of range (0 to 4294967294)",
+    ),
+    "no-change gid": (
+        lambda: with_process(user=User(gid=0xFFFFFFFF)),
+        "process.user.gid: 4294967295 is out of range (0 to 4294967294)",
+    ),
+    "capability": (
+        lambda: with_process(capabilities=Capabilities(bounding=("CAP_FLY",))),
+        "process.capabilities.bounding: unknown capability 'FLY'",
+    ),
+    "environment": (lambda: with_process(env=("A",)), "process.env[0]: 'A' is not name=value"),
+    "rlimit": (
+        lambda: with_process(rlimits=(Rlimit(type="RLIMIT_WINGS", soft=1, hard=1),)),
+        "process.rlimits[0]: unknown resource 'RLIMIT_WINGS'",
+    ),
+    "rlimit order": (
+        lambda: with_process(rlimits=(Rlimit(type="RLIMIT_CORE", soft=2, hard=1),)),
+        "process.rlimits[0]: soft 2 must be at most hard 1",
+    ),
+    "device rule": (
+        lambda: with_linux(resources=Resources(devices=(DeviceRule(allow=True),))),
+        "linux.resources.devices: rules that allow are not supported yet",
+    ),
+    "mount over /proc": (
+        lambda: a_bundle(mounts=(OciMount(destination="/proc/sys", type="tmpfs"),)),
+        "mounts[0].destination: nothing may be mounted over /proc",
+    ),
+    "bind over /proc": (
+        lambda: a_bundle(mounts=(OciMount(destination="/proc/1", type="bind", source="/x"),)),
+        "mounts[0].destination: nothing may be mounted over /proc/1",
+    ),
+    "proc elsewhere": (
+        lambda: a_bundle(mounts=(OciMount(destination="/p", type="proc"),)),
+        "mounts[0].destination: proc is mounted at /proc only",
+    ),
+    "dots": (
+        lambda: a_bundle(mounts=(OciMount(destination="/a/../proc", type="tmpfs"),)),
+        "mounts[0].destination: '/a/../proc' must not contain '..'",
+    ),
+    "mount over root": (
+        lambda: a_bundle(mounts=(OciMount(destination="//.", type="tmpfs"),)),
+        "mounts[0].destination: nothing can be mounted over the container's root",
+    ),
+    "shared mount": (
+        lambda: a_bundle(
+            mounts=(OciMount(destination="/a", type="bind", source="/b", options=("rshared",)),)
+        ),
+        "mounts[0].options: 'rshared' is not supported",
+    ),
+    "bind option": (
+        lambda: a_bundle(
+            mounts=(OciMount(destination="/a", type="bind", source="/b", options=("size=1",)),)
+        ),
+        "mounts[0].options: 'size=1' is no option of a bind mount",
+    ),
+    "writable cgroups": (
+        lambda: a_bundle(mounts=(OciMount(destination="/sys/fs/cgroup", type="cgroup"),)),
+        "mounts[0].options: a cgroup mount must be read-only: add 'ro'",
+    ),
+    "file system": (
+        lambda: a_bundle(mounts=(OciMount(destination="/a", type="nfs"),)),
+        "mounts[0].type: file system 'nfs' is not supported",
+    ),
+    "host sysctl": (
+        lambda: with_linux(sysctl={"kernel.core_pattern": "|/x"}),
+        "linux.sysctl['kernel.core_pattern']: is not in a namespace of the container's own",
+    ),
+    "sysctl of a host namespace": (
+        lambda: with_linux(sysctl={"net.ipv4.ip_forward": "1"}),
+        "linux.sysctl['net.ipv4.ip_forward']: is not in a namespace of the container's own",
+    ),
+    "sysctl name": (
+        lambda: with_linux(sysctl={"net/../kernel/x": "1"}),
+        "linux.sysctl['net/../kernel/x']: is no name of a sysctl",
+    ),
+    "unknown call": (
+        lambda: with_linux(
+            seccomp=Seccomp(
+                default_action="SCMP_ACT_ALLOW",
+                syscalls=(SeccompRule(names=("fly",), action="SCMP_ACT_ERRNO"),),
+            )
+        ),
+        "linux.seccomp.syscalls[0]: unknown system call 'fly'",
+    ),
+    "hostname without uts": (
+        lambda: a_bundle(hostname="x"),
+        "hostname: needs a uts namespace of the container's own",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_what_would_not_be_in_force_is_refused_by_its_path(case: str) -> None:
+    make, message = REFUSED[case]
+    with pytest.raises(InvalidSpec) as caught:
+        compiled(make())
+    assert str(caught.value) == message
+
+
+def test_the_rule_no_devices_is_in_force_by_itself_only_without_mknod() -> None:
+    resources = Resources(devices=(DeviceRule(allow=False, access="rwm"),))
+    compiled(with_linux(resources=resources))
+    with_mknod = replace(
+        with_process(capabilities=Capabilities(bounding=("CAP_MKNOD",))),
+        linux=Linux(namespaces=(Namespace(type="mount"),), resources=resources),
+    )
+    with pytest.raises(InvalidSpec, match="together with CAP_MKNOD"):
+        compiled(with_mknod)
+
+
+def test_a_layer_path_that_overlayfs_would_split_is_refused() -> None:
+    rootfs = Rootfs(lower=("/x/a:b",), upper="/x/u", work="/x/w")
+    with pytest.raises(InvalidSpec, match="a character that overlayfs takes for its own"):
+        compile_program(a_bundle(), facts=V2, rootfs=rootfs, cgroup_procs=(), wait_fifo=None)
+
+
+def test_a_root_below_a_path_with_colons_is_fine() -> None:
+    rootfs = Rootfs(lower=("/x:y/l/a",), upper="/x:y/c/u", work="/x:y/c/w")
+    document = compile_program(a_bundle(), facts=V2, rootfs=rootfs, cgroup_procs=(), wait_fifo=None)
+    assert "overlay_root /x:y [l/a] c/u c/w /x:y/c nodev" in describe(document)
+
+
+def test_resources_that_are_not_in_force_are_refused_when_read() -> None:
+    text = b'{"ociVersion":"1.0.2","linux":{"resources":{"memory":{"limit":1,"swap":2}}}}'
+    with pytest.raises(InvalidSpec, match="swap"):
+        decode_config(text)
+
+
+def test_limits_survive_the_way_through_the_config() -> None:
+    from runtime.container.defaults import limits_of, resources
+
+    limits = Limits(cpus=0.5, memory_bytes=1 << 20, pids=7)
+    assert limits_of(resources(limits)) == limits
+    assert limits_of(resources(Limits())) == Limits()
