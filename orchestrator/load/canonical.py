@@ -224,6 +224,8 @@ _SERVICE: dict[str, Rule] = {
     "annotations": labels,
     "env_file": env_file,
     "depends_on": depends_on,
+    "networks": keyed,
+    "models": keyed,
     "mem_limit": size,
     "stop_grace_period": duration,
     "cpus": number,

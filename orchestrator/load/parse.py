@@ -38,6 +38,7 @@ from orchestrator.load.tree import (
     Tag,
     a_kind,
     is_null,
+    path_text,
 )
 from orchestrator.model.project import Place
 
@@ -120,6 +121,8 @@ def _build(text: str, file: str, findings: Findings) -> list[Node]:
 
 def _syntax_problem(error: MarkedYAMLError, file: str, text: str) -> Problem:
     mark = error.problem_mark or error.context_mark
+    if error.context is not None and "simple key" in error.context:
+        mark = error.context_mark  # the problem's own mark is a line too late
     line = mark.line if mark is not None else 0
     column = mark.column if mark is not None else 0
     problem = error.problem or error.context or "syntax error"
@@ -302,7 +305,7 @@ class _Builder:
         if not isinstance(node, Scalar) or not isinstance(node.value, str):
             written = node.text if isinstance(node, Scalar) else a_kind(node)
             where = self._path()
-            at = "in " + ".".join(map(str, where)) if where else "at top level"
+            at = f"in {path_text(where)}" if where else "at top level"
             why = f"non-string key {at}: {written}"
             self._findings.problem(place, (), why, "put it in quotes")
         key = text_of(node.value) if isinstance(node, Scalar) else "?"

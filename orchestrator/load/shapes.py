@@ -131,12 +131,12 @@ def for_kind(shape: Shape, kind: str) -> Shape | None:
 
 _NAMES = {
     "null": "nothing",
-    "boolean": "true or false",
     "string": "a string",
     "integer": "an integer",
     "number": "a number",
     "list": "a list",
     "mapping": "a mapping",
+    "boolean": "true or false",
 }
 
 

@@ -39,7 +39,7 @@ from orchestrator.load.tree import (
 )
 from orchestrator.load.vocabulary import STACK
 
-_CLOSE_ENOUGH = 0.7
+_CLOSE_ENOUGH = 0.6
 
 
 def validate(tree: Node, findings: Findings, *, is_whole: bool, shape: Shape = STACK) -> None:

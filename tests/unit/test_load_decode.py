@@ -1,0 +1,346 @@
+"""Canonical trees to types and back through the stored document; digests; what is not in force."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import pytest
+
+from orchestrator.errors import LoadErrors, Problem
+from orchestrator.load.decode import decode_document, encode_project, restart_policy
+from orchestrator.load.digest import config_digest, digests
+from orchestrator.load.inforce import refusals
+from orchestrator.load.pipeline import load
+from orchestrator.load.request import Loaded, LoadRequest
+from orchestrator.load.tree import Plain
+from orchestrator.model.project import (
+    Bootstrap,
+    Condition,
+    Dependency,
+    Project,
+    RestartKind,
+    RestartPolicy,
+    Service,
+    ServiceName,
+)
+from tests.support.memory_source import MemorySource
+
+
+def loaded(text: str) -> Loaded:
+    return load(LoadRequest(), MemorySource({"compose.yaml": text}))
+
+
+def service(body: str, name: str = "web") -> Service:
+    lines = "".join(f"    {line}\n" for line in body.splitlines())
+    return loaded(f"services:\n  {name}:\n{lines}").in_force().services[ServiceName(name)]
+
+
+def test_a_service_with_nothing_has_defaults() -> None:
+    plain = service("image: i")
+    assert (plain.image, plain.scale, plain.stop_grace_ns) == ("i", 1, 10_000_000_000)
+    assert (plain.command, plain.entrypoint, plain.cpus, plain.memory_bytes, plain.pids) == (
+        None, None, None, None, None,
+    )  # fmt: skip
+    assert plain.restart == RestartPolicy()
+    assert str(plain.place) == "compose.yaml:3:5"
+    assert (dict(plain.environment), dict(plain.labels), plain.depends_on) == ({}, {}, ())
+
+
+def test_a_service_with_everything() -> None:
+    text = """
+services:
+  web:
+    build: {x-bootstrap: {distribution: debian, suite: bookworm, variant: apt, packages: [curl]}}
+    command: sh -c "a b"
+    entrypoint: []
+    environment: {B: 2, A: }
+    working_dir: /srv
+    user: "1:2"
+    hostname: h
+    domainname: d.example
+    container_name: cc
+    labels: [x, y=1]
+    annotations: {z: 2}
+    depends_on: [db]
+    restart: on-failure:3
+    cpus: 1.5
+    mem_limit: 64m
+    pids_limit: 50
+    read_only: true
+    stop_signal: SIGINT
+    stop_grace_period: 1m30s
+    scale: 1
+    profiles: []
+    x-any: 1
+  db: {image: i}
+"""
+    web = loaded(text).in_force().services[ServiceName("web")]
+    assert web == Service(
+        name=ServiceName("web"),
+        image="demo-web",
+        build=Bootstrap(distribution="debian", suite="bookworm", variant="apt", packages=("curl",)),
+        command=("sh", "-c", "a b"),
+        entrypoint=(),
+        environment={"A": None, "B": "2"},
+        working_dir="/srv",
+        user="1:2",
+        hostname="h",
+        domainname="d.example",
+        container_name="cc",
+        labels={"x": "", "y": "1"},
+        annotations={"z": "2"},
+        depends_on=(Dependency(service=ServiceName("db"), condition=Condition.STARTED),),
+        restart=RestartPolicy(kind=RestartKind.ON_FAILURE, max_attempts=3),
+        cpus=1.5,
+        memory_bytes=64 * 1024 * 1024,
+        pids=50,
+        is_read_only=True,
+        stop_signal="SIGINT",
+        stop_grace_ns=90_000_000_000,
+        scale=1,
+        place=web.place,
+    )
+
+
+@pytest.mark.parametrize(
+    ("body", "attribute", "value"),
+    [
+        ("deploy: {replicas: 3}", "scale", 3),
+        ("deploy: {mode: replicated, replicas: 0}", "scale", 0),
+        ("scale: 2", "scale", 2),
+        ("deploy: {resources: {limits: {cpus: '0.5', memory: 1k, pids: 9}}}", "cpus", 0.5),
+        ("deploy: {resources: {limits: {cpus: '0.5', memory: 1k, pids: 9}}}", "memory_bytes", 1024),
+        ("deploy: {resources: {limits: {cpus: '0.5', memory: 1k, pids: 9}}}", "pids", 9),
+        ("cpus: 0", "cpus", None),
+        ("mem_limit: 0", "memory_bytes", None),
+        ("pids_limit: -1", "pids", None),
+        ("stop_grace_period: 0s", "stop_grace_ns", 0),
+        ("command: ''", "command", ()),
+        ("command:", "command", None),
+        ("build: {x-bootstrap: {distribution: d, suite: s}}", "build",
+         Bootstrap(distribution="d", suite="s", variant="minbase", packages=())),
+        ("deploy:", "scale", 1),
+    ],
+)  # fmt: skip
+def test_attributes(body: str, attribute: str, value: object) -> None:
+    assert getattr(service(f"image: i\n{body}"), attribute) == value
+
+
+@pytest.mark.parametrize(
+    ("text", "policy"),
+    [
+        ("no", RestartPolicy()),
+        ("always", RestartPolicy(kind=RestartKind.ALWAYS)),
+        ("unless-stopped", RestartPolicy(kind=RestartKind.UNLESS_STOPPED)),
+        ("on-failure", RestartPolicy(kind=RestartKind.ON_FAILURE)),
+        ("on-failure:0", RestartPolicy(kind=RestartKind.ON_FAILURE)),
+        ("on-failure:5", RestartPolicy(kind=RestartKind.ON_FAILURE, max_attempts=5)),
+    ],
+)
+def test_restart_policies(text: str, policy: RestartPolicy) -> None:
+    assert restart_policy(text) == policy
+
+
+# The stored document
+
+FULL = """
+name: n
+services:
+  b: {image: i, environment: {A: $$x}, mem_limit: 1m, depends_on: [a], x-c: {d: [1, 2.5, null]}}
+  a: {image: j, command: [x, y], labels: {k: v}}
+"""
+
+
+def forget_places(project: Project) -> Project:
+    from dataclasses import replace
+
+    from orchestrator.model.project import Place
+
+    nowhere = Place(file="", line=0, column=0)
+    services = {name: replace(body, place=nowhere) for name, body in project.services.items()}
+    return replace(project, services=services)
+
+
+def test_a_document_is_read_back_as_the_same_project() -> None:
+    project = loaded(FULL).in_force()
+    again = decode_document(encode_project(project))
+    assert forget_places(again) == forget_places(project)
+    assert list(again.services) == ["a", "b"]
+    assert again.document["services"]["b"]["environment"] == {"A": "$x"}  # type: ignore[index]
+
+
+def without(key: str) -> dict[str, object]:
+    document = encode_project(loaded(FULL).project)
+    del document[key]
+    return document
+
+
+def with_value(key: str, value: object) -> dict[str, object]:
+    return {**encode_project(loaded(FULL).project), key: value}
+
+
+def with_service(body: Mapping[str, object]) -> dict[str, object]:
+    return with_value("document", {"name": "n", "services": {"a": body}})
+
+
+def deep(levels: int) -> Plain:
+    value: Plain = 1
+    for _ in range(levels):
+        value = [value]
+    return value
+
+
+@pytest.mark.parametrize(
+    ("document", "message"),
+    [
+        (None, "not a project document"),
+        ([], "not a project document"),
+        (without("document"), "not a project document"),
+        (without("version"), "unknown version None of the project document"),
+        (with_value("version", 2), "unknown version 2 of the project document"),
+        (with_value("name", "other"), "name: missing, or not the name of the document"),
+        (with_value("document", {}), "name: missing, or not the name of the document"),
+        (with_value("document", {1: 2}), "not a project document: a key is not a string"),
+        (with_value("document", {"x-a": {1, 2}}), "not a project document: not a JSON value: set"),
+        (with_value("document", {"x-a": deep(200)}), "not a project document: nested too deeply"),
+        (with_value("working_dir", 1), "not a project document: working_dir is not a string"),
+        (with_value("config_files", "a"), "not a project document: config_files is not a list of strings"),
+        (with_value("config_files", [1]), "not a project document: config_files is not a list of strings"),
+        (with_service({"image": 1}), "services.a.image: expected a string, not an integer"),
+        (with_service({"image": "i", "privileged": True}), "services.a.privileged: not supported yet"),
+        (with_service({"image": "i", "mem_limit": "x"}),
+         'services.a.mem_limit: invalid size "x": expected a number with an optional unit, as in 64m or 1.5g'),
+    ],
+)  # fmt: skip
+def test_other_documents_are_refused(document: object, message: str) -> None:
+    with pytest.raises(LoadErrors) as caught:
+        decode_document(document)
+    assert str(caught.value) == message
+
+
+# Digests
+
+
+def digest(body: str) -> str:
+    project = loaded(f"services: {{web: {body}, db: {{image: j}}}}").project
+    return digests(project)[ServiceName("web")]
+
+
+def test_golden_digest() -> None:
+    """A change here makes every container of every user anew: raise CANONICAL_VERSION knowingly."""
+    assert digest("{image: i, command: a b, environment: {B: 1, A: 2}, mem_limit: 1m}") == (
+        "2098513eef39700b6eab071dbcb32c6b93d7811c1b78e45bdc8038c408ee6608"
+    )
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "{image: i, scale: 3}",
+        "{image: i, deploy: {replicas: 3}}",
+        "{image: i, depends_on: [db]}",
+        "{image: i, profiles: []}",
+        "{image: i, build: {x-bootstrap: {distribution: d, suite: s}}}",
+        "{image: i, x-foo: 1}",
+        "{image: i, environment: {}}",
+        "{image: i, read_only: false}",
+        "{image: i, command: null}",
+        "{image: i, deploy: null}",
+    ],
+)
+def test_what_does_not_change_the_digest(body: str) -> None:
+    assert digest(body) == digest("{image: i}")
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "{image: k}",
+        "{image: i, command: []}",
+        "{image: i, command: a}",
+        "{image: i, environment: {A: ''}}",
+        "{image: i, mem_limit: 1m}",
+        "{image: i, deploy: {resources: {limits: {memory: 1m}}}}",
+        "{image: i, read_only: true}",
+        "{image: i, labels: {a: b}}",
+    ],
+)
+def test_what_changes_the_digest(body: str) -> None:
+    assert digest(body) != digest("{image: i}")
+
+
+def test_the_digest_is_of_the_canonical_form() -> None:
+    assert digest("{image: i, environment: [B=1, A=2], mem_limit: 1024k}") == digest(
+        "{mem_limit: 1m, image: i, environment: {A: '2', B: 1}}"
+    )
+    assert config_digest({"b": 1, "a": 2}) == config_digest({"a": 2, "b": 1})
+
+
+# In force
+
+
+def refused(body: str) -> list[str]:
+    from orchestrator.load.canonical import canonicalise
+    from orchestrator.load.parse import parse
+    from orchestrator.load.tree import Findings
+
+    [tree] = parse(body.encode(), "f", Findings())
+    return list(map(str, refusals(canonicalise(tree, Findings()))))
+
+
+@pytest.mark.parametrize(
+    ("text", "messages"),
+    [
+        (
+            "services: {web: {image: i, ports: ['80:80']}}",
+            ["f:1:28: services.web.ports: not supported yet"],
+        ),
+        (
+            "services: {web: {depends_on: {db: {condition: service_healthy, restart: true}}}}",
+            [
+                "f:1:47: services.web.depends_on.db.condition: service_healthy is not supported yet",
+                "f:1:73: services.web.depends_on.db.restart: true is not supported yet",
+            ],
+        ),
+        ("services: {web: {build: .}}", ["f:1:25: services.web.build.context: not supported yet"]),
+        (
+            "services: {web: {deploy: {mode: global, labels: [a]}}}",
+            [
+                "f:1:33: services.web.deploy.mode: global is not supported yet",
+                "f:1:41: services.web.deploy.labels: not supported yet",
+            ],
+        ),
+        ("volumes: {v: }", ["f:1:1: volumes: not supported yet"]),
+        ("networks: {n: }", ["f:1:12: networks.n: not supported yet"]),
+        (
+            "networks: {default: {internal: true}}",
+            ["f:1:21: networks.default: not supported yet"],
+        ),
+        (
+            "services: {web: {networks: {default: {aliases: [a]}}}}",
+            ["f:1:28: services.web.networks: not supported yet"],
+        ),
+        ("services: {x-web: {ports: []}}", ["f:1:20: services.x-web.ports: not supported yet"]),
+        ("x-a: 1\nservices: {web: {x-b: {c: 1}, build: {x-c: 1}}}", []),
+        ("services: {web: {networks: [default], depends_on: {x-db: {condition: service_started}}}}", []),
+    ],
+)  # fmt: skip
+def test_what_is_not_in_force_is_refused_with_its_place(text: str, messages: list[str]) -> None:
+    assert refused(text) == messages
+
+
+def test_a_project_with_refusals_is_not_acted_on() -> None:
+    good = loaded("services: {web: {image: i}}")
+    assert good.in_force() is good.project
+    problem = refusals_of("services: {web: {image: i, tty: true}}")
+    bad = Loaded(project=good.project, refused=problem)
+    with pytest.raises(LoadErrors, match=r"services\.web\.tty: not supported yet"):
+        bad.in_force()
+
+
+def refusals_of(text: str) -> tuple[Problem, ...]:
+    from orchestrator.load.parse import parse
+    from orchestrator.load.tree import Findings
+
+    [tree] = parse(text.encode(), "f", Findings())
+    return refusals(tree)
