@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import assert_never
 
 from orchestrator.model.project import Condition, Dependency, Service, ServiceName
 from orchestrator.plan.restart import Decision, StartLater, StartNow, is_failure
@@ -94,6 +95,8 @@ def _member(dependency: Dependency, member: Member, course: Course) -> Gate:
             return _completed(dependency.service, member)
         case Condition.HEALTHY:
             return _wait(f"container {member.name} has no healthcheck configured", is_stuck=True)
+        case _:
+            assert_never(dependency.condition)
 
 
 def _started(member: Member, course: Course) -> Gate:

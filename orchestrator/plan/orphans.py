@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import assert_never
 
 from orchestrator.model.project import ServiceName
 from orchestrator.plan.desired import Desired, State
@@ -85,6 +86,8 @@ def _goal(desired: Desired, service: ServiceName) -> tuple[State | None, str]:
         case State.RUNNING:
             goal = desired.goals.get(service)
             return goal, f"service {service} is to be {goal}"
+        case _:
+            assert_never(desired.state)
 
 
 def _project_cause(desired: Desired) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from types import MappingProxyType
-from typing import TypeAlias
+from typing import TypeAlias, assert_never
 
 from orchestrator.model.project import RestartKind, RestartPolicy
 from runtime.api import ContainerId, ContainerState, Exit, ExitKind, Status
@@ -132,6 +132,8 @@ def describe_exit(end: Exit) -> str:
             return f"failed to start: {end.message}" if end.message else "failed to start"
         case ExitKind.LOST:
             return "lost, its exit status is unknown"
+        case _:
+            assert_never(end.kind)
 
 
 def is_failure(end: Exit) -> bool:
@@ -147,6 +149,8 @@ def _applies(restart: RestartPolicy, end: Exit) -> bool:
             return is_failure(end)
         case RestartKind.ALWAYS | RestartKind.UNLESS_STOPPED:
             return True
+        case _:
+            assert_never(restart.kind)
 
 
 def _count(restart: RestartPolicy, number: int) -> str:

@@ -1,0 +1,605 @@
+"""Plans as text: what is decided about services, in which order, and why."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from types import MappingProxyType
+
+import pytest
+
+from orchestrator.model.project import Bootstrap, Condition, Dependency, ProjectName, ServiceName
+from orchestrator.plan import labels
+from orchestrator.plan.action import CreateContainer, StopContainer
+from orchestrator.plan.desired import Desired, State
+from orchestrator.plan.observed import Observed
+from orchestrator.plan.plan import Plan
+from orchestrator.plan.reconcile import reconcile
+from orchestrator.plan.restart import Tally
+from orchestrator.plan.services import build_inputs
+from runtime.api import ContainerId, Digest, ExitKind, Status
+from tests.support.manual_clock import EPOCH_NS
+from tests.support.stacks import (
+    APP,
+    SECOND,
+    a_container,
+    a_project,
+    a_service,
+    an_image,
+    exited,
+    needs,
+    restart,
+    seeing,
+    wanting,
+)
+
+OTHER = Digest("sha256:" + "b" * 64)
+BUILD = Bootstrap(distribution="debian", suite="bookworm", variant="minbase", packages=("a",))
+
+
+def plan(desired: Desired, observed: Observed, **memory: Tally) -> Plan:
+    remembered = {ContainerId(a_container(name).id): tally for name, tally in memory.items()}
+    return reconcile(desired, observed, now_ns=EPOCH_NS + 1, memory=remembered)
+
+
+def text(desired: Desired, observed: Observed, **memory: Tally) -> str:
+    return plan(desired, observed, **memory).text()
+
+
+def lines(*wanted: str) -> str:
+    return "\n".join(wanted)
+
+
+def test_nothing_to_do_at_the_fixed_point() -> None:
+    desired = wanting(a_service("db"), a_service("web", depends_on=needs("db")))
+    found = plan(desired, seeing(a_container("db"), a_container("web")))
+    assert found.text() == "nothing to do"
+    assert found.is_empty
+    assert found.kept == ("demo-db-1", "demo-web-1")
+
+
+def test_new_services_are_created_at_once_and_started_in_order() -> None:
+    desired = wanting(a_service("db"), a_service("web", depends_on=needs("db")), a_service("cron"))
+    assert text(desired, seeing()) == lines(
+        "create demo-cron-1: service cron is new",
+        "start demo-cron-1: service cron is new (after create demo-cron-1)",
+        "create demo-db-1: service db is new",
+        "start demo-db-1: service db is new (after create demo-db-1)",
+        "create demo-web-1: service web is new",
+        "start demo-web-1: service web is new (after create demo-web-1, start demo-db-1)",
+    )
+
+
+def test_container_is_made_with_the_names_and_labels_of_the_reference_tool() -> None:
+    web = a_service(
+        "web",
+        depends_on=needs("db"),
+        cpus=0.5,
+        memory_bytes=1 << 20,
+        pids=9,
+        labels={"team": "blue"},
+        command=("serve",),
+    )
+    desired = wanting(a_service("db"), web, number=7)
+    project = replace(desired.project or a_project(), environment_files=("/srv/demo/prod.env",))
+    created = [
+        action
+        for action in plan(replace(desired, project=project), seeing()).actions
+        if isinstance(action, CreateContainer) and action.service == "web"
+    ]
+    request = created[0].request
+    assert request.name == created[0].name == "demo-web-1"
+    assert (request.image, request.command) == (APP, ("serve",))
+    assert (request.limits.cpus, request.limits.memory_bytes, request.limits.pids) == (
+        0.5,
+        1 << 20,
+        9,
+    )
+    assert dict(request.labels) == {
+        "team": "blue",
+        "com.docker.compose.project": "demo",
+        "com.docker.compose.service": "web",
+        "com.docker.compose.container-number": "1",
+        "com.docker.compose.oneoff": "False",
+        "com.docker.compose.config-hash": desired.digests[ServiceName("web")],
+        "com.docker.compose.depends_on": "db:service_started:false",
+        "com.docker.compose.image": APP,
+        "com.docker.compose.project.working_dir": "/srv/demo",
+        "com.docker.compose.project.config_files": "/srv/demo/compose.yaml",
+        "com.docker.compose.project.environment_file": "/srv/demo/prod.env",
+        "com.docker.compose.version": "0",
+        "trice.revision": "7",
+    }
+
+
+def test_changed_config_recreates_in_place_and_in_order() -> None:
+    desired = wanting(a_service("db"), a_service("web", depends_on=needs("db")))
+    observed = seeing(a_container("db", digest="1a2b00"), a_container("web", digest="9999"))
+    assert text(desired, observed) == lines(
+        "stop demo-web-1: config of web changed (digest 9999→4b5e)",
+        "remove demo-web-1: config of web changed (digest 9999→4b5e) (after stop demo-web-1)",
+        "stop demo-db-1: config of db changed (digest 1a2b→7bdc) (after stop demo-web-1)",
+        "remove demo-db-1: config of db changed (digest 1a2b→7bdc) (after stop demo-db-1)",
+        "create demo-db-1: config of db changed (digest 1a2b→7bdc) (after remove demo-db-1)",
+        "start demo-db-1: config of db changed (digest 1a2b→7bdc) (after create demo-db-1)",
+        "create demo-web-1: config of web changed (digest 9999→4b5e) (after remove demo-web-1)",
+        "start demo-web-1: config of web changed (digest 9999→4b5e)"
+        " (after create demo-web-1, start demo-db-1)",
+    )
+
+
+def test_changed_dependency_leaves_its_dependents_running() -> None:
+    desired = wanting(a_service("db"), a_service("web", depends_on=needs("db")))
+    found = plan(desired, seeing(a_container("db", digest=""), a_container("web")))
+    assert {action.key.split()[1] for action in found.actions} == {"demo-db-1"}
+    assert "config of db changed (digest none→7bdc)" in found.text()
+
+
+def test_moved_image_recreates() -> None:
+    observed = seeing(a_container("web"), images=(an_image(digest=OTHER),))
+    assert text(wanting(a_service("web")), observed) == lines(
+        "stop demo-web-1: image of web changed (aaaa→bbbb)",
+        "remove demo-web-1: image of web changed (aaaa→bbbb) (after stop demo-web-1)",
+        "create demo-web-1: image of web changed (aaaa→bbbb) (after remove demo-web-1)",
+        "start demo-web-1: image of web changed (aaaa→bbbb) (after create demo-web-1)",
+    )
+
+
+def test_settled_service_is_not_recreated_but_held() -> None:
+    desired = wanting(a_service("web"), settled=frozenset({ServiceName("web")}))
+    assert text(desired, seeing(a_container("web", digest="old"))) == "nothing to do"
+    assert text(desired, seeing()).startswith("create demo-web-1: service web is new")
+    dead = seeing(a_container("web", status=Status.DEAD))
+    assert text(desired, dead) == lines(
+        "remove demo-web-1: container demo-web-1 is half removed",
+        "create demo-web-1: container demo-web-1 is half removed (after remove demo-web-1)",
+        "start demo-web-1: container demo-web-1 is half removed (after create demo-web-1)",
+    )
+
+
+def test_forced_recreation_happens_once_a_revision() -> None:
+    desired = wanting(a_service("web"), number=4, recreate=frozenset({ServiceName("web")}))
+    assert "stop demo-web-1: recreation was asked for" in text(desired, seeing(a_container("web")))
+    assert text(desired, seeing(a_container("web", revision=4))) == "nothing to do"
+
+
+def test_scale_up_fills_the_lowest_free_slots() -> None:
+    desired = wanting(a_service("web", scale=2), scale={ServiceName("web"): 4})
+    observed = seeing(a_container("web", 1), a_container("web", 3))
+    assert text(desired, observed) == lines(
+        "create demo-web-2: scale of web is 4",
+        "create demo-web-4: scale of web is 4",
+        "start demo-web-2: scale of web is 4 (after create demo-web-2)",
+        "start demo-web-4: scale of web is 4 (after create demo-web-4)",
+    )
+
+
+def test_scale_down_takes_obsolete_ones_first_then_high_numbers() -> None:
+    desired = wanting(a_service("web", scale=1))
+    observed = seeing(
+        a_container("web", 1, digest="old"), a_container("web", 2), a_container("web", 3)
+    )
+    assert text(desired, observed) == lines(
+        "stop demo-web-1: scale of web is 1",
+        "stop demo-web-3: scale of web is 1",
+        "remove demo-web-1: scale of web is 1 (after stop demo-web-1)",
+        "remove demo-web-3: scale of web is 1 (after stop demo-web-3)",
+    )
+
+
+def test_scale_to_zero_leaves_dependents_alone() -> None:
+    desired = wanting(a_service("db", scale=0), a_service("web", depends_on=needs("db")))
+    assert text(desired, seeing()) == lines(
+        "create demo-web-1: service web is new",
+        "start demo-web-1: service web is new (after create demo-web-1)",
+    )
+
+
+def test_two_containers_in_one_slot_and_unreadable_numbers_are_surplus() -> None:
+    observed = seeing(
+        a_container("web", 1),
+        a_container("web", 1, name="imposter", status=Status.EXITED, end=exited()),
+        a_container("web", 1, name="strange", extra={labels.NUMBER: "²"}),
+    )
+    assert text(wanting(a_service("web")), observed) == lines(
+        "stop strange: container strange has no readable number",
+        "remove imposter: slot 1 belongs to demo-web-1",
+        "remove strange: container strange has no readable number (after stop strange)",
+    )
+
+
+def test_lost_container_comes_back_under_its_own_name() -> None:
+    desired = wanting(a_service("web", scale=2), is_met=True)
+    assert text(desired, seeing(a_container("web", 2))) == lines(
+        "create demo-web-1: container demo-web-1 is gone",
+        "start demo-web-1: container demo-web-1 is gone (after create demo-web-1)",
+    )
+
+
+def test_orphans_are_left_with_a_warning_or_removed_by_their_recorded_dependencies() -> None:
+    desired = wanting(a_service("web"))
+    observed = seeing(
+        a_container("web"),
+        a_container("old"),
+        a_container("older", depends_on="old:service_started:false"),
+    )
+    assert text(desired, observed) == (
+        "warning Found orphan containers ([demo-old-1 demo-older-1]) for this project."
+        " No service of the stack file has them; --remove-orphans removes them."
+    )
+    assert text(replace(desired, is_remove_orphans=True), observed) == lines(
+        "stop demo-older-1: older is no longer in the stack file",
+        "remove demo-older-1: older is no longer in the stack file (after stop demo-older-1)",
+        "stop demo-old-1: old is no longer in the stack file (after stop demo-older-1)",
+        "remove demo-old-1: old is no longer in the stack file (after stop demo-old-1)",
+    )
+
+
+def test_recorded_dependencies_that_contradict_one_another_still_have_an_order() -> None:
+    desired = replace(wanting(a_service("web")), is_remove_orphans=True)
+    observed = seeing(
+        a_container("web"),
+        a_container("a", depends_on="b:service_started:false"),
+        a_container("b", depends_on="a:service_started:false"),
+    )
+    stops = [a.key for a in plan(desired, observed).actions if isinstance(a, StopContainer)]
+    assert sorted(stops) == ["stop demo-a-1", "stop demo-b-1"]
+
+
+def test_stop_order_reaches_through_services_that_do_not_run() -> None:
+    desired = wanting(
+        a_service("a"), a_service("b", depends_on=needs("a")), a_service("c", depends_on=needs("b"))
+    )
+    desired = replace(desired, state=State.STOPPED)
+    observed = seeing(a_container("a"), a_container("b", end=exited()), a_container("c"))
+    assert text(desired, observed) == lines(
+        "stop demo-c-1: project demo is to be stopped",
+        "stop demo-a-1: project demo is to be stopped (after stop demo-c-1)",
+    )
+
+
+@pytest.mark.parametrize("state", [State.STOPPED, State.HALTED, State.REMOVED])
+def test_states_of_the_whole_project(state: State) -> None:
+    desired = replace(wanting(a_service("web")), state=state, grace_ns=3 * SECOND)
+    task = a_container("web", name="demo-web-run-0123", extra={labels.ONEOFF: "True"})
+    observed = seeing(a_container("web"), a_container("old"), task)
+    found = plan(desired, observed)
+    keys = [action.key for action in found.actions]
+    stops = [action for action in found.actions if isinstance(action, StopContainer)]
+    assert {stop.grace_s for stop in stops} == {3.0}
+    match state:
+        case State.HALTED:
+            assert keys == ["stop demo-web-1", "stop demo-web-run-0123", "stop demo-old-1"]
+        case State.STOPPED:
+            assert keys == ["stop demo-web-1"]
+        case _:
+            assert keys == ["stop demo-web-1", "remove demo-web-1"]
+            assert len(found.warnings) == 1
+    everything = plan(replace(desired, is_remove_orphans=True), observed)
+    removed = [a.key for a in everything.actions if a.key.startswith("remove")]
+    assert removed == (
+        ["remove demo-web-1", "remove demo-web-run-0123", "remove demo-old-1"]
+        if state is State.REMOVED
+        else []
+    )
+
+
+def test_project_known_by_labels_alone_is_removed_whole() -> None:
+    desired = replace(
+        wanting(a_service("web")), project=None, digests={}, goals={}, state=State.REMOVED
+    )
+    assert text(desired, seeing(a_container("web"), a_container("old", end=exited()))) == lines(
+        "stop demo-web-1: project demo is to be removed",
+        "remove demo-web-1: project demo is to be removed (after stop demo-web-1)",
+        "remove demo-old-1: project demo is to be removed",
+    )
+    assert (
+        text(replace(desired, state=State.RUNNING), seeing(a_container("web"))) == "nothing to do"
+    )
+
+
+def test_goals_of_single_services() -> None:
+    desired = wanting(a_service("a"), a_service("b"), a_service("c"))
+    goals = {
+        ServiceName("a"): State.RUNNING,
+        ServiceName("b"): State.STOPPED,
+        ServiceName("gone"): State.REMOVED,
+    }
+    desired = replace(desired, goals=MappingProxyType(goals))
+    observed = seeing(a_container("a"), a_container("b"), a_container("c"), a_container("gone"))
+    assert text(desired, observed) == lines(
+        "stop demo-gone-1: service gone is to be removed",
+        "remove demo-gone-1: service gone is to be removed (after stop demo-gone-1)",
+        "stop demo-b-1: service b is to be stopped",
+    )
+
+
+def test_missing_image_is_a_problem_and_what_runs_stays() -> None:
+    desired = wanting(a_service("web", image="nope"), a_service("db"))
+    found = plan(desired, seeing(a_container("web", digest="old"), a_container("db")))
+    assert found.text() == (
+        'problem services.web.image: cannot use image "nope": it is not there;'
+        " load it from an archive, correct the name, or give the service a build"
+    )
+    assert text(desired, seeing(a_container("web"), a_container("db"))) == "nothing to do"
+    fault = seeing(a_container("db"), image_faults={"nope": "invalid reference"})
+    assert 'cannot use image "nope": invalid reference' in text(desired, fault)
+
+
+def test_dependents_of_a_service_with_a_problem_are_left_as_they_are() -> None:
+    desired = wanting(a_service("db", image="nope"), a_service("web", depends_on=needs("db")))
+    found = plan(desired, seeing(a_container("web", digest="old")))
+    assert found.is_empty
+    assert found.waiting[0].is_stuck
+    assert found.waiting[0].cause.startswith("dependency db: services.db.image: cannot use image")
+    running = seeing(a_container("db", digest="old"), a_container("web", digest="old"))
+    assert [action.key for action in plan(desired, running).actions] == [
+        "stop demo-web-1",
+        "remove demo-web-1",
+        "create demo-web-1",
+        "start demo-web-1",
+    ]
+
+
+def test_images_are_built_before_anything_is_taken_down() -> None:
+    desired = wanting(a_service("web", build=BUILD, image="demo-web"), a_service("db"))
+    observed = seeing(
+        a_container("db", digest="old"),
+        a_container("web", digest="old", status=Status.EXITED, end=exited()),
+    )
+    assert text(desired, observed) == lines(
+        "build demo-web: image demo-web is not there",
+        "remove demo-web-1: config of web changed (digest old→4b5e) (after build demo-web)",
+        "stop demo-db-1: config of db changed (digest old→7bdc) (after build demo-web)",
+        "remove demo-db-1: config of db changed (digest old→7bdc) (after stop demo-db-1)",
+        "create demo-db-1: config of db changed (digest old→7bdc) (after remove demo-db-1)",
+        "start demo-db-1: config of db changed (digest old→7bdc) (after create demo-db-1)",
+        "create demo-web-1: config of web changed (digest old→4b5e)"
+        " (after build demo-web, remove demo-web-1)",
+        "start demo-web-1: config of web changed (digest old→4b5e) (after create demo-web-1)",
+    )
+
+
+def test_changed_build_inputs_build_anew_and_recreate() -> None:
+    desired = wanting(a_service("web", build=BUILD))
+    old = an_image(marks={labels.BUILD: "0123456789"})
+    found = text(desired, seeing(a_container("web"), images=(old,)))
+    cause = f"build of web changed (inputs 0123→{build_inputs(BUILD)[:4]})"
+    assert found.splitlines()[:2] == [
+        f"build app: {cause}",
+        f"stop demo-web-1: {cause} (after build app)",
+    ]
+    settled = replace(desired, settled=frozenset({ServiceName("web")}))
+    assert text(settled, seeing(a_container("web"), images=(old,))) == "nothing to do"
+    current = an_image(marks={labels.BUILD: build_inputs(BUILD)})
+    assert text(desired, seeing(a_container("web"), images=(current,))) == "nothing to do"
+    foreign = an_image()
+    assert text(desired, seeing(a_container("web"), images=(foreign,))) == "nothing to do"
+
+
+def test_missing_image_of_running_containers_is_not_built_for_nothing() -> None:
+    desired = wanting(a_service("web", build=BUILD))
+    assert text(desired, seeing(a_container("web"), images=())) == "nothing to do"
+
+
+def test_two_services_share_one_build_or_clash() -> None:
+    desired = wanting(a_service("a", build=BUILD), a_service("b", build=BUILD))
+    keys = [action.key for action in plan(desired, seeing(images=())).actions]
+    assert keys.count("build app") == 1
+    other = replace(BUILD, packages=("b",))
+    clash = wanting(a_service("a", build=BUILD), a_service("b", build=other))
+    assert (
+        "problem services.b.build: image app is built otherwise by service a;"
+        " give one of them another image name"
+    ) in text(clash, seeing(images=()))
+
+
+def test_taken_names_are_problems() -> None:
+    foreign = seeing(foreign_names={"demo-web-1": ContainerId("f" * 64)})
+    desired = wanting(a_service("web"), a_service("api", depends_on=needs("web")))
+    assert text(desired, foreign) == lines(
+        "wait api: dependency web: services.web: the name demo-web-1 is taken by container"
+        " ffffffffffff, which is not of this project; remove that container or choose another"
+        " container_name",
+        "problem services.web: the name demo-web-1 is taken by container ffffffffffff, which is"
+        " not of this project; remove that container or choose another container_name",
+    )
+    twice = wanting(a_service("a", container_name="x"), a_service("b", container_name="x"))
+    assert "problem services.b.container_name: the name x is taken by service a" in text(
+        twice, seeing()
+    )
+    orphan = wanting(a_service("a", container_name="demo-old-1"))
+    assert "is taken by container" in text(orphan, seeing(a_container("old")))
+
+
+def test_fixed_name_cannot_be_scaled() -> None:
+    desired = wanting(a_service("web", container_name="one"), scale={ServiceName("web"): 2})
+    assert text(desired, seeing()) == (
+        "problem services.web.container_name: cannot have 2 containers with one fixed name;"
+        " remove container_name or scale to 1"
+    )
+
+
+def test_names_that_change_hands_are_freed_first() -> None:
+    desired = wanting(a_service("a", container_name="y"), a_service("b", container_name="x"))
+    observed = seeing(
+        a_container("a", name="x", digest="old"), a_container("b", name="y", digest="old")
+    )
+    found = {action.key: action.needs for action in plan(desired, observed).actions}
+    assert found["create y"] == ("remove x", "remove y")
+    assert found["create x"] == ("remove x", "remove y")
+
+
+def test_cycle_is_a_problem_and_nothing_is_done() -> None:
+    desired = wanting(a_service("a", depends_on=needs("b")), a_service("b", depends_on=needs("a")))
+    assert text(desired, seeing()) == (
+        "problem services: dependency cycle detected: a -> b -> a;"
+        " remove one of these from its depends_on"
+    )
+
+
+# Waiting
+
+
+def test_ended_container_is_started_by_its_policy_with_back_off() -> None:
+    desired = wanting(a_service("web", restart=restart("on-failure", 5)))
+    crashed = seeing(a_container("web", attempt=2, end=exited(1)))
+    found = plan(desired, crashed, web=Tally(attempt=1, failures=1))
+    assert found.text() == lines(
+        "wait demo-web-1: exited with code 1; restart on-failure attempt 2/5",
+        "look again in 199.999999ms",
+    )
+    later = reconcile(desired, crashed, now_ns=EPOCH_NS + SECOND // 5, memory=found.memory)
+    assert later.text() == "start demo-web-1: exited with code 1; restart on-failure attempt 2/5"
+
+
+def test_ended_container_without_a_policy_stays_ended() -> None:
+    assert (
+        text(wanting(a_service("web")), seeing(a_container("web", end=exited(1))))
+        == "nothing to do"
+    )
+
+
+def test_container_that_was_never_started_is_started() -> None:
+    created = seeing(a_container("web", status=Status.CREATED))
+    assert text(wanting(a_service("web")), created) == "start demo-web-1: was never started"
+
+
+def test_crashing_dependency_counts_as_started() -> None:
+    desired = wanting(
+        a_service("db", restart=restart("always")), a_service("web", depends_on=needs("db"))
+    )
+    assert text(desired, seeing(a_container("db", end=exited(1)))) == lines(
+        "create demo-web-1: service web is new",
+        "start demo-web-1: service web is new (after create demo-web-1)",
+        "wait demo-db-1: exited with code 1; restart always attempt 1",
+        "look again in 99.999999ms",
+    )
+    ended = wanting(a_service("db"), a_service("web", depends_on=needs("db")))
+    assert text(ended, seeing(a_container("db", end=exited(0)))).startswith("create demo-web-1")
+
+
+def test_dependency_that_cannot_be_launched_holds_its_dependents_back() -> None:
+    broken = a_container("db", end=exited(127, ExitKind.LAUNCH, "no such file"))
+    desired = wanting(a_service("db"), a_service("web", depends_on=needs("db")))
+    observed = seeing(broken, a_container("web", status=Status.CREATED))
+    found = plan(desired, observed)
+    assert found.text() == (
+        "wait web: dependency failed to start: container demo-db-1 failed to start: no such file"
+    )
+    assert found.waiting[0].is_stuck
+    retried = wanting(
+        a_service("db", restart=restart("always")), a_service("web", depends_on=needs("db"))
+    )
+    waiting = plan(retried, observed).waiting
+    assert [(wait.name, wait.is_stuck) for wait in waiting] == [
+        ("demo-db-1", False),
+        ("web", False),
+    ]
+
+
+def test_optional_dependency_is_a_warning() -> None:
+    broken = a_container("db", end=exited(127, ExitKind.LAUNCH))
+    optional = (Dependency(service=ServiceName("db"), is_required=False),)
+    desired = wanting(a_service("db"), a_service("web", depends_on=optional))
+    found = plan(desired, seeing(broken))
+    assert [action.key for action in found.actions] == ["create demo-web-1", "start demo-web-1"]
+    assert found.warnings == (
+        "web starts without db: dependency failed to start: container demo-db-1 failed to start",
+    )
+
+
+def test_dependency_that_nobody_asked_for_is_not_waited_for() -> None:
+    desired = wanting(a_service("db"), a_service("web", depends_on=needs("db")))
+    desired = replace(desired, goals={ServiceName("web"): State.RUNNING})
+    assert [action.key for action in plan(desired, seeing()).actions] == [
+        "create demo-web-1",
+        "start demo-web-1",
+    ]
+
+
+def test_replacement_waits_for_dependencies_while_the_old_one_runs() -> None:
+    after = needs("job", condition=Condition.COMPLETED)
+    desired = wanting(a_service("job"), a_service("web", depends_on=after))
+    old = a_container("web", digest="old")
+    assert text(desired, seeing(old)) == lines(
+        "create demo-job-1: service job is new",
+        "start demo-job-1: service job is new (after create demo-job-1)",
+        "wait web: container demo-job-1 has to complete",
+    )
+    assert text(desired, seeing(a_container("job"), old)) == (
+        "wait web: container demo-job-1 has to complete"
+    )
+    done = seeing(a_container("job", end=exited(0)), old)
+    assert text(desired, done).startswith("stop demo-web-1: config of web changed")
+    failed = plan(desired, seeing(a_container("job", end=exited(3)), old))
+    assert failed.text() == 'wait web: service "job" didn\'t complete successfully: exit 3'
+    assert failed.waiting[0].is_stuck
+
+
+def test_new_container_is_created_while_it_waits_to_start() -> None:
+    after = needs("job", condition=Condition.COMPLETED)
+    desired = wanting(a_service("job"), a_service("web", depends_on=after))
+    running = seeing(a_container("job"))
+    assert text(desired, running) == lines(
+        "create demo-web-1: service web is new",
+        "wait web: container demo-job-1 has to complete",
+    )
+    retried = wanting(
+        a_service("job", restart=restart("on-failure")), a_service("web", depends_on=after)
+    )
+    later = plan(
+        retried,
+        seeing(a_container("job", end=exited(1)), a_container("web", status=Status.CREATED)),
+    )
+    assert [wait.name for wait in later.waiting] == ["demo-job-1", "web"]
+
+
+def test_wait_is_handed_on_to_those_who_wait_for_the_one_that_waits() -> None:
+    after = needs("job", condition=Condition.COMPLETED)
+    desired = wanting(
+        a_service("job"),
+        a_service("mid", depends_on=after),
+        a_service("top", depends_on=needs("mid")),
+    )
+    observed = seeing(a_container("job"), a_container("mid", status=Status.CREATED))
+    assert text(desired, observed) == lines(
+        "create demo-top-1: service top is new",
+        "wait mid: container demo-job-1 has to complete",
+        "wait top: container demo-mid-1: container demo-job-1 has to complete",
+    )
+
+
+def test_health_that_nobody_checks_is_stuck() -> None:
+    desired = wanting(
+        a_service("db"), a_service("web", depends_on=needs("db", condition=Condition.HEALTHY))
+    )
+    found = plan(desired, seeing(a_container("db")))
+    assert found.text() == "wait web: container demo-db-1 has no healthcheck configured"
+    assert found.waiting[0].is_stuck
+
+
+def test_container_held_by_hand_stays_down_and_its_dependents_go_on() -> None:
+    desired = wanting(
+        a_service("db", restart=restart("always")), a_service("web", depends_on=needs("db"))
+    )
+    observed = seeing(a_container("db", end=exited(0)), a_container("web"))
+    assert text(desired, observed, db=Tally(is_held=True, attempt=1)) == "nothing to do"
+    unstarted = seeing(a_container("db", end=exited(0)), a_container("web", status=Status.CREATED))
+    held = plan(desired, unstarted, db=Tally(base=1, attempt=1, is_held=True))
+    assert held.text() == (
+        "wait web: dependency failed to start: container demo-db-1 stopped by hand"
+    )
+
+
+def test_dead_container_of_a_blocked_service_is_not_touched() -> None:
+    desired = wanting(a_service("web", image="nope"), a_service("api", depends_on=needs("web")))
+    found = plan(desired, seeing(a_container("web", status=Status.DEAD)))
+    assert [action.key for action in found.actions] == []
+    assert [wait.name for wait in found.waiting] == ["api"]
+
+
+def test_same_inputs_same_text() -> None:
+    desired = wanting(*(a_service(name, depends_on=needs("z")) for name in "abc"), a_service("z"))
+    observed = seeing(a_container("a", digest="x"), a_container("q"))
+    assert {text(desired, observed) for _ in range(20)} == {text(desired, observed)}
+    assert text(replace(desired, name=ProjectName("demo")), observed) == text(desired, observed)
