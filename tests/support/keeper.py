@@ -35,7 +35,10 @@ def program(*argv: str, flags: int = 0, before: Sequence[Sequence[object]] = ())
 
 
 class Box:
-    """One instance: its keeper, a client in the manager's role, and all exits that were told."""
+    """One instance: its keeper, a client, and all exits that were told.
+
+    Without a manager of its own the client is the manager.
+    """
 
     def __init__(self, paths: Paths, manager_argv: Sequence[str] | None = None) -> None:
         self.paths = paths
@@ -44,7 +47,7 @@ class Box:
         self.lost = 0
         for folder in (paths.lib, paths.run, paths.containers, paths.containers_run):
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        self.client = self.new_client()
+        self.client = self.new_client("cli" if manager_argv else "manager")
 
     def new_client(self, role: str = "manager") -> KeeperClient:
         return KeeperClient(self.paths, on_exit=self.exits.append, on_lost=self._on_lost, role=role)
