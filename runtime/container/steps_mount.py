@@ -166,10 +166,10 @@ def bind(
         place = make_in_root(child.root, target, directory=is_directory)
         try:
             _check_place(place, target, may_be_proc=may_be_proc)
+            if S_ISDIR(os.fstat(place).st_mode) != is_directory:
+                kinds = "directory on a file" if is_directory else "file on a directory"
+                raise refuse(ENOTDIR, f"it would put a {kinds}", target)
             mount.attach(tree, place)
-        except NotADirectoryError:
-            kinds = "directory on a file" if is_directory else "file on a directory"
-            raise refuse(ENOTDIR, f"cannot mount a {kinds}", target) from None
         finally:
             os.close(place)
     finally:
