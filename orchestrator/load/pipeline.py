@@ -25,6 +25,7 @@ from orchestrator.load.merge import merge, reset
 from orchestrator.load.normalise import name_resources, normalise, services_of
 from orchestrator.load.parse import parse
 from orchestrator.load.paths import base_name
+from orchestrator.load.prune import prune
 from orchestrator.load.request import Loaded, LoadRequest, Source
 from orchestrator.load.tree import Findings, Map, Scalar, with_entry
 from orchestrator.load.validate import obsolete, validate
@@ -55,7 +56,7 @@ def load(request: LoadRequest, source: Source) -> Loaded:
     tree = _select(tree, request, found.profiles, findings)
     tree = fold_env_files(tree, source, environment, findings)
     findings.raise_problems()
-    tree = name_resources(tree, name)
+    tree = prune(name_resources(tree, name))
     refused = refusals(tree)
     if refused:
         raise LoadErrors(*refused)
