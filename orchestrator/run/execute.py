@@ -127,10 +127,10 @@ class _Run:
         self._ready[isinstance(action, StopContainer)].append(action)
 
     def _obstacle(self, action: Action) -> str:
-        for need in action.needs:
-            if not self.results[need].is_done:
-                return f"dependency failed: {need}"
-        return "superseded by a newer revision" if self.is_stale() else ""
+        if self.is_stale():
+            return "superseded by a newer revision"
+        failed = [need for need in action.needs if not self.results[need].is_done]
+        return f"dependency failed: {failed[0]}" if failed else ""
 
     def skip(self, action: Action, why: str) -> None:
         self.finish(Result(action=action, skipped=why))
