@@ -113,14 +113,14 @@ def _compile_code() -> None:
     from py_compile import PyCompileError, compile  # [lazy]
 
     here = Path(runtime.__file__).parent
-    for folder in ("keeper", "container", "linux", "log"):
-        for source in here.joinpath(folder).glob("*.py"):
-            if Path(cache_from_source(str(source))).exists():
-                continue
-            try:
+    folders = ("keeper", "container", "linux", "log")
+    for source in (path for folder in folders for path in here.joinpath(folder).glob("*.py")):
+        compiled = Path(cache_from_source(str(source)))
+        try:
+            if not compiled.exists() or compiled.stat().st_mtime < source.stat().st_mtime:
                 compile(str(source), doraise=True)
-            except (OSError, PyCompileError):
-                return
+        except (OSError, PyCompileError):
+            return
 
 
 def _exit_code(pid: int, deadline: float) -> int:

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
 MAX_STORED = 4096
 """Names in the descriptor store."""
-WRITE_AGAIN_S = 5.0
+WRITE_AGAIN_S = 1.0
 """How long after a disk refused an exit report it is tried again."""
 OFFER_S = 2.0
 """How long the exits of processes that died without a keeper wait for a manager that holds their pidfds."""

@@ -5,7 +5,8 @@
       index    24-byte records <Q q I B 3x>: offset in raw, ns since the epoch, length, stream; written after their data
       raw.1    the generation before (rotation at ROTATE_BYTES)          index.1   and its index
 
-The last record may still grow: pieces of one stream that come within COALESCE_NS share a record. Bytes that no record
+The last record may still grow: pieces of one stream that come within COALESCE_NS share a record (up to COALESCE_BYTES).
+Bytes that no record
 covers (a crash between data and record) are stream 1, time 0. Stream 3 is trice's own word about the log; readers see
 it as stderr.
 
@@ -34,3 +35,5 @@ ROTATE_BYTES = 16 * 1024 * 1024
 ROTATE_INDEX_BYTES = 4 * 1024 * 1024
 """Many tiny pieces must not make the index the larger file."""
 COALESCE_NS = 10_000_000
+COALESCE_BYTES = 64 * 1024
+"""A record no longer than that can be gone to by its number, and the end of a log read without the rest."""

@@ -11,6 +11,7 @@ from time import time_ns
 
 from runtime.linux.splice import splice_away, splice_to_file
 from runtime.log.format import (
+    COALESCE_BYTES,
     COALESCE_NS,
     INDEX,
     MAX_RECORD_BYTES,
@@ -113,7 +114,7 @@ class Log:
             and last[3] == stream
             and last[0] + last[2] == start
             and 0 <= now - last[1] < COALESCE_NS
-            and last[2] + count <= MAX_RECORD_BYTES
+            and last[2] + count <= COALESCE_BYTES
         ):
             grown = (last[0], last[1], last[2] + count, stream)
             self._record(self._index_end - RECORD.size, grown)
