@@ -226,6 +226,7 @@ _SERVICE: dict[str, Rule] = {
     "depends_on": depends_on,
     "networks": keyed,
     "models": keyed,
+    "extends": field_of("service"),
     "mem_limit": size,
     "stop_grace_period": duration,
     "cpus": number,
@@ -236,4 +237,11 @@ _SERVICE: dict[str, Rule] = {
     "deploy.resources.reservations.cpus": number,
     "deploy.resources.reservations.memory": size,
 }
-RULES: PathTable[Rule] = PathTable({f"services.*.{key}": rule for key, rule in _SERVICE.items()})
+_TOP: dict[str, Rule] = {
+    "include.*": field_of("path", string_list),
+    "include.*.path": string_list,
+    "include.*.env_file": string_list,
+}
+RULES: PathTable[Rule] = PathTable(
+    {f"services.*.{key}": rule for key, rule in _SERVICE.items()} | _TOP
+)

@@ -1,6 +1,6 @@
-"""What the file leaves out: defaults, names, the implicit network, paths, variables (§23).
+"""What the file leaves out: defaults, names, the implicit network, variables (§23).
 
-    defaults ─► paths ─► bare variables ─► implied dependencies, default network, names of resources
+    defaults ─► bare variables ─► default network ─► names of resources
 
 Works on the canonical tree of all files together; added nodes have no place.
 """
@@ -11,11 +11,9 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from orchestrator.load.environment import Environment
-from orchestrator.load.paths import absolute
 from orchestrator.load.tree import (
     Map,
     Node,
-    PathTable,
     Scalar,
     is_null,
     with_entries,
@@ -25,12 +23,16 @@ from orchestrator.load.tree import (
 DEFAULT = "default"
 
 
-def normalise(tree: Map, *, directory: str, home: str | None, environment: Environment) -> Map:
+def normalise(tree: Map, environment: Environment) -> Map:
     """Return the tree with everything said that the format leaves to be understood."""
-    tree = resolve_paths(tree, directory=directory, home=home)
     tree = _each_service(tree, _defaults)
-    tree = _each_service(tree, lambda service: _bare_variables(service, environment))
+    tree = resolve_variables(tree, environment)
     return _default_network(tree)
+
+
+def resolve_variables(tree: Map, environment: Environment) -> Map:
+    """Give variables without a value the environment's, where it has one (§2.3)."""
+    return _each_service(tree, lambda service: _bare_variables(service, environment))
 
 
 def services_of(tree: Map) -> dict[str, Map]:
@@ -51,33 +53,6 @@ def _each_service(tree: Map, change: Callable[[Map], Map]) -> Map:
     return with_services(tree, services) if services else tree
 
 
-# Paths
-
-_PATHS: PathTable[bool] = PathTable(
-    dict.fromkeys(("services.*.env_file.*.path", "services.*.label_file.*"), True)
-)
-
-
-def resolve_paths(tree: Map, *, directory: str, home: str | None) -> Map:
-    """Return the tree with paths of the host absolute: relative ones start at `directory`."""
-
-    def walk(node: Node, table: PathTable[bool] | None) -> Node:
-        if table is None:
-            return node
-        if isinstance(node, Map):
-            entries = {key: walk(child, table.step(key)) for key, child in node.entries.items()}
-            return replace(node, entries=entries)
-        if isinstance(node, Scalar):
-            if table.value and isinstance(node.value, str):
-                return replace(node, value=absolute(node.value, directory, home))
-            return node
-        return replace(node, items=tuple(walk(item, table.step(0)) for item in node.items))
-
-    result = walk(tree, _PATHS)
-    assert isinstance(result, Map)
-    return result
-
-
 # Defaults of a service
 
 
@@ -96,7 +71,6 @@ def _dependency(node: Node) -> Node:
 
 
 def _bare_variables(service: Map, environment: Environment) -> Map:
-    """Give variables without a value the project environment's, where it has one (§2.3)."""
     variables = service.get("environment")
     if not isinstance(variables, Map):
         return service

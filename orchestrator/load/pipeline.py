@@ -13,27 +13,23 @@ from types import MappingProxyType
 
 from orchestrator.errors import LoadErrors, Problem
 from orchestrator.load import profiles
-from orchestrator.load.canonical import canonicalise
 from orchestrator.load.consistency import check
 from orchestrator.load.contents import fold_env_files
 from orchestrator.load.decode import decode_project
-from orchestrator.load.discover import STDIN, Found, discover, given_name, normal_name, read_bytes
+from orchestrator.load.discover import STDIN, Found, discover, given_name, normal_name
 from orchestrator.load.environment import Environment
 from orchestrator.load.inforce import refusals
-from orchestrator.load.interpolate import TemplateError, interpolate, substitute
-from orchestrator.load.merge import merge, reset
+from orchestrator.load.interpolate import TemplateError, substitute
+from orchestrator.load.model import ModelLoader, Setting
 from orchestrator.load.normalise import name_resources, normalise, services_of
-from orchestrator.load.parse import parse
 from orchestrator.load.paths import base_name
 from orchestrator.load.prune import prune
 from orchestrator.load.request import Loaded, LoadRequest, Source
 from orchestrator.load.tree import Findings, Map, Scalar, with_entry
-from orchestrator.load.validate import obsolete, validate
+from orchestrator.load.validate import validate
 from orchestrator.model.project import Place, ProjectName
 
 __all__ = ["LoadRequest", "Loaded", "Source", "load"]
-
-_STDIN_NAME = "<stdin>"
 
 
 def load(request: LoadRequest, source: Source) -> Loaded:
@@ -45,14 +41,16 @@ def load(request: LoadRequest, source: Source) -> Loaded:
     findings = Findings()
     environment = Environment(source.environment())
     found = discover(request, source, environment, findings)
-    documents = _parse_files(found, source, findings)
+    loader = ModelLoader(source, findings)
+    documents = _parse_files(found, loader)
     name = _project_name(request, found, documents, environment)
     environment.force("COMPOSE_PROJECT_NAME", name)
-    tree = _merge_documents(documents, environment, findings)
-    tree = with_entry(tree, "name", Scalar(name))
-    tree = normalise(
-        tree, directory=found.directory, home=environment.get("HOME"), environment=environment
-    )
+    trail = tuple(source.real_path(file) for file in found.files if file != STDIN)
+    setting = Setting(directory=found.directory, environment=environment, trail=trail)
+    tree = loader.model(documents, setting)
+    validate(tree, findings, is_whole=True)
+    findings.raise_problems()
+    tree = normalise(with_entry(tree, "name", Scalar(name)), environment)
     tree = _select(tree, request, found.profiles, findings)
     tree = fold_env_files(tree, source, environment, findings)
     findings.raise_problems()
@@ -74,24 +72,14 @@ def load(request: LoadRequest, source: Source) -> Loaded:
     )
 
 
-def _parse_files(found: Found, source: Source, findings: Findings) -> list[Map]:
-    documents: list[Map] = []
-    start = source.working_directory()
-    for file in found.files:
-        shown = _STDIN_NAME if file == STDIN else _relative_to(start, file)
-        documents += parse(read_bytes(source, file, "stack file"), shown, findings)
+def _parse_files(found: Found, loader: ModelLoader) -> list[Map]:
+    documents = [document for file in found.files for document in loader.documents(file)]
     if not any(document.entries for document in documents):
-        shown = ", ".join(_relative_to(start, file) for file in found.files)
+        shown = ", ".join(map(loader.shown, found.files))
         place = Place(file=shown, line=0, column=0)
         hint = "write `services:` and below it what is to run"
         raise LoadErrors(Problem(place=place, path="", why="empty stack file", hint=hint))
     return documents
-
-
-def _relative_to(directory: str, file: str) -> str:
-    """Return the path as a user in `directory` would write it."""
-    prefix = directory if directory.endswith("/") else directory + "/"
-    return file.removeprefix(prefix)
 
 
 def _project_name(
@@ -117,24 +105,6 @@ def _project_name(
         hint = "give one with -p, or `name:` in the stack file"
         raise LoadErrors(Problem(place=place, path="", why=why, hint=hint))
     return name
-
-
-def _merge_documents(documents: Iterable[Map], environment: Environment, findings: Findings) -> Map:
-    """Return what all documents together say, canonical and valid."""
-    whole = Map({})
-    for document in documents:
-        tree = interpolate(document, environment, findings)
-        findings.raise_problems()
-        assert isinstance(tree, Map)
-        validate(tree, findings, is_whole=False)
-        findings.raise_problems()
-        tree = canonicalise(tree, findings)
-        findings.raise_problems()
-        whole = merge(reset(whole, tree), tree, findings)
-        findings.raise_problems()
-    validate(whole, findings, is_whole=True)
-    findings.raise_problems()
-    return obsolete(whole, findings)
 
 
 def _select(tree: Map, request: LoadRequest, given: Iterable[str], findings: Findings) -> Map:

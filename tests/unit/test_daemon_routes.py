@@ -352,6 +352,25 @@ def test_following_takes_in_recreated_containers(tmp_path: Path) -> None:
     run(tmp_path, scenario)
 
 
+def test_following_ends_when_a_restart_that_was_due_is_called_off(tmp_path: Path) -> None:
+    """Fails when a follower only waits for the start: it would never come."""
+
+    async def scenario(one: Manager) -> None:
+        one.runtime.on_start("demo-web-1", lambda _: Exit(kind=ExitKind.CODE, code=1))
+        await one.up()
+        reader, writer = await one.open("GET", "/trice/v1/projects/demo/logs?follow=1&service=web")
+        record: dict[str, object] = {"restarting": False}
+        while not record["restarting"]:
+            (record,) = await lines_of(reader, 1)
+        assert (await one.send("POST", "/trice/v1/projects/demo/stop", {})).records[-1][
+            "ok"
+        ] is True
+        await asyncio.wait_for(reader.read(), 5)
+        writer.close()
+
+    run(tmp_path, scenario)
+
+
 # ── docker's endpoints ───────────────────────────────────────────────────────────────────────────
 
 
