@@ -45,10 +45,9 @@ class Attempt:
 
 
 class _Job(msgspec.Struct, frozen=True, kw_only=True):
-    config: str
+    configs: tuple[str, ...]
     root: str
     lower: tuple[str, ...]
-    count: int
 
 
 def a_config(
@@ -92,16 +91,37 @@ def launch(
     before: Sequence[str] = (),
     pass_fds: Sequence[int] = (),
 ) -> list[Attempt]:
-    """Run the container `count` times, one after another, and return how each went.
+    """Run the container `count` times, one after another, and return how each went."""
+    return launch_each(
+        [config] * count,
+        root,
+        lower=lower,
+        use_openat2=use_openat2,
+        tree=tree,
+        before=before,
+        pass_fds=pass_fds,
+    )
+
+
+def launch_each(
+    configs: Sequence[OciConfig],
+    root: Path,
+    *,
+    lower: Sequence[Path] = (),
+    use_openat2: bool = True,
+    tree: Path = REPOSITORY,
+    before: Sequence[str] = (),
+    pass_fds: Sequence[int] = (),
+) -> list[Attempt]:
+    """Run these containers, one after another, and return how each went.
 
     Its root is the directory `root`, or with `lower` (lowest first) an overlay whose upper and work lie in `root`.
     `before` is a command that runs the rest of its line (`unshare …`).
     """
     job = _Job(
-        config=encode_config(config).decode(),
+        configs=tuple(encode_config(config).decode() for config in configs),
         root=str(root),
         lower=tuple(map(str, lower)),
-        count=count,
     )
     environment = {key: value for key, value in os.environ.items() if key != "TRICE_NO_OPENAT2"}
     if not use_openat2:
@@ -155,16 +175,15 @@ def _main() -> None:
         for name in ("upper", "work"):
             Path(job.root, name).mkdir(exist_ok=True)
         root = Rootfs(lower=job.lower, upper=f"{job.root}/upper", work=f"{job.root}/work")
-    document = compile_program(
-        decode_config(job.config.encode()),
-        facts=host_facts(),
-        rootfs=root,
-        cgroup_procs=(),
-        wait_fifo=None,
-    )
-    prepared = prepare(document)
-    for _ in range(job.count):
-        print(json.dumps(_attempt(prepared)), flush=True)
+    for config in job.configs:
+        document = compile_program(
+            decode_config(config.encode()),
+            facts=host_facts(),
+            rootfs=root,
+            cgroup_procs=(),
+            wait_fifo=None,
+        )
+        print(json.dumps(_attempt(prepare(document))), flush=True)
 
 
 def _attempt(prepared: object) -> dict[str, object]:
