@@ -199,6 +199,15 @@ def test_a_link_out_of_the_root_leads_to_the_same_place_below_it(place: Place) -
     assert os.readlink(place.root / "a") == str(place.host)
 
 
+def test_a_folder_that_was_replaced_is_forgotten(place: Place) -> None:
+    """Seen to fail without `Tree.forget`: files went to the folder that was removed."""
+    place.unpack(
+        a_directory("d"), a_file("d/old"), a_symlink("d", "e"), a_file("d/new"), a_directory("e/f")
+    )
+    assert sorted(os.listdir(place.root / "e")) == ["f", "new"]
+    assert os.readlink(place.root / "d") == "e"
+
+
 @pytest.mark.parametrize(
     ("member", "why"),
     [

@@ -1,0 +1,70 @@
+"""security.md row 20: nothing that trice keeps is open to other users, whatever the umask was.
+
+Seen to fail: with the chmod in `files.make_directory` and `new_file` taken out (umask 0 then gives 0777 and 0666 where
+a mode is not said), and with a work directory left at 0711.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from runtime.image.snapshot import make_writable_layer
+from runtime.image.store import ImageStore
+from runtime.paths import Paths
+from tests.support.archives import a_layer, docker_archive
+from tests.support.modes import open_to_others
+from tests.support.needs import needs
+from tests.support.tars import a_directory, a_file
+
+pytestmark = needs("root")
+
+
+@pytest.fixture
+def no_umask() -> Iterator[None]:
+    """The worst umask there is: what is not said is open to all."""
+    before = os.umask(0)
+    yield
+    os.umask(before)
+
+
+def test_what_images_leave_is_ours_alone(paths: Paths, tmp_path: Path, no_umask: None) -> None:
+    store = ImageStore(paths)
+    layer = a_layer(a_directory("./", mode=0o777), a_file("bin/su", mode=0o4755))
+    (image,) = store.load(docker_archive(tmp_path / "image.tar", layer))
+    make_writable_layer(paths.containers / "c1", store.layer_dirs(image.id))
+    with store.work() as work:
+        (work / "note").touch(mode=0o600)
+        assert open_to_others(paths.lib) == []
+    store.name(image.id, "other:1")
+    store.remove("demo:1", in_use=set())
+    assert open_to_others(paths.lib.parent) == []
+    # the image's own modes are there, behind the closed doors
+    (directory,) = store.layer_dirs(image.id)
+    assert stat.S_IMODE(os.stat(directory).st_mode) == 0o777
+    assert stat.S_IMODE(os.stat(f"{directory}/bin/su").st_mode) == 0o4755
+
+
+@pytest.mark.parametrize("mode", [0o755, 0o711, 0o701, 0o770])
+def test_the_walk_finds_an_open_directory(paths: Paths, mode: int) -> None:
+    paths.images.mkdir(parents=True, mode=0o700)
+    for path in (paths.lib.parent, paths.lib):
+        path.chmod(0o700)
+    paths.images.chmod(mode)
+    assert open_to_others(paths.lib.parent) == [f"{mode:04o} 0:0 {paths.images}"]
+
+
+def test_the_walk_finds_an_open_file_and_a_stranger(paths: Paths) -> None:
+    paths.lib.mkdir(parents=True, mode=0o700)
+    for name, owner in (("open", 0), ("strange", 1234)):
+        (paths.lib / name).touch()
+        os.chown(paths.lib / name, owner, owner)
+        (paths.lib / name).chmod(0o640 if owner == 0 else 0o600)
+    assert open_to_others(paths.lib) == [
+        f"0640 0:0 {paths.lib}/open",
+        f"0600 1234:1234 {paths.lib}/strange",
+    ]
