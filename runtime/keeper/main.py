@@ -21,6 +21,7 @@ from runtime.keeper.loop import Loop
 from runtime.keeper.supervise import Supervisor
 from runtime.linux.fds import close_range
 from runtime.linux.lightjson import loads
+from runtime.linux.limits import RESOURCES, raise_to_hard
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -104,6 +105,7 @@ def _settle() -> None:
     """Be known by name, die of nothing but a plain SIGTERM or SIGKILL: containers survive both."""
     with open("/proc/self/comm", "w", encoding="ascii") as file:
         file.write(NAME)
+    raise_to_hard(RESOURCES["NOFILE"])  # a container takes five descriptors
     for number in (_signal.SIGHUP, _signal.SIGPIPE):
         _signal.signal(number, _signal.SIG_IGN)
     for number in (_signal.SIGINT, _signal.SIGTERM):

@@ -28,3 +28,12 @@ def set_limit(resource: int, soft: int, hard: int) -> None:
     """
     limit = _Limit(soft, hard)
     _prlimit(0, resource, byref(limit), None)
+
+
+def raise_to_hard(resource: int) -> int:
+    """Set our own soft limit to the hard one, which needs no privilege; return it."""
+    limit = _Limit()
+    _prlimit(0, resource, None, byref(limit))
+    set_limit(resource, limit.hard, limit.hard)
+    hard: int = limit.hard
+    return hard
