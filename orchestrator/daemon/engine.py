@@ -116,12 +116,16 @@ class Engine:
                 waiter.set_result(None)
         self._rests.clear()
 
+    def next_rest(self) -> asyncio.Future[None]:
+        """Return what is done when any project comes to rest from now on."""
+        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._rests.append(waiter)
+        return waiter
+
     async def settled(self, project: str) -> None:
         """Return once nobody works on the project; at once for one that is not looked after."""
         while any(view.name == project and view.is_busy for view in self.supervisor.projects()):
-            waiter = asyncio.get_running_loop().create_future()
-            self._rests.append(waiter)
-            await waiter
+            await self.next_rest()
 
     def open_feed(self, container: ContainerId, options: LogOptions) -> LogFeed:
         """Begin to read a container's log. Raises HttpError(503) when too many are read."""

@@ -52,6 +52,8 @@ class _Ended:
     """How it was after that; None: it is gone."""
     position: int
     """Events from here on are younger than `state`."""
+    is_told: bool = False
+    """Its exit is in the stream already."""
 
 
 _Item: TypeAlias = tuple[Source, list[LogChunk] | _Ended]
@@ -182,10 +184,12 @@ class Follower:
             return b""
         comes_back = await self._engine.comes_back(state)
         if comes_back:
-            self._await_start(source, ended.position)
+            self._tasks[source.id] = asyncio.ensure_future(
+                self._wait(source, state, ended.position)
+            )
         else:
             del self._tasks[source.id]
-        is_news = state.exit.finished_at_ns >= self._begin_ns
+        is_news = state.exit.finished_at_ns >= self._begin_ns and not ended.is_told
         return exit_record(source, state, is_restarting=comes_back) if is_news else b""
 
     async def _find_more(self) -> bool:
@@ -205,15 +209,24 @@ class Follower:
         since_ns = self._seen_ns.get(source.id, self._options.since_ns)
         self._follow(source, replace(self._options, since_ns=since_ns, tail=None))
 
-    def _await_start(self, source: Source, position: int) -> None:
-        """Keep the stream open for a container that is going to be started again."""
-        self._tasks[source.id] = asyncio.ensure_future(self._wait(source, position))
+    async def _wait(self, source: Source, state: ContainerState, position: int) -> None:
+        """Wait until an ended container is started again, or its project has changed its mind."""
+        started = asyncio.ensure_future(self._started(source, position))
+        try:
+            while not started.done():
+                rest = self._engine.next_rest()
+                if not await self._engine.comes_back(state):
+                    break
+                await asyncio.wait({started, rest}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            started.cancel()
+        look = await self._look(source)
+        await self._queue.put((source, replace(look, is_told=True)))
 
-    async def _wait(self, source: Source, position: int) -> None:
+    async def _started(self, source: Source, position: int) -> None:
         async for _, event in self._engine.hub.read(position):
             if event.id == source.id and event.action in {"start", "destroy"}:
-                break
-        await self._queue.put((source, await self._look(source)))
+                return
 
     async def _pump(self, source: Source, feed: LogFeed) -> None:
         try:
