@@ -16,7 +16,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import TypeVar
 
 import msgspec
 
@@ -177,7 +176,7 @@ class FakeRuntime:
                 raise InvalidState(state.name, state.status, "start")
             attempt = state.attempt + 1
             now_ns = self._now_ns()
-            end = self._program(state.name)(attempt)
+            end = self._program(state)(attempt)
             started = replace(
                 state,
                 status=Status.RUNNING,
@@ -192,7 +191,9 @@ class FakeRuntime:
                 self._containers[container] = replace(
                     started, status=Status.EXITED, pid=None, exit=failed
                 )
-                raise LaunchFailed(step="execute", errno=2, reason=end.message or "no such file")
+        if end is not None and end.kind is ExitKind.LAUNCH:
+            self._tell_of("die", container)
+            raise LaunchFailed(step="execute", errno=2, reason=end.message or "no such file")
         self._tell_of("start", container)
         if end is not None:
             self._end(container, end)
@@ -367,11 +368,24 @@ class FakeRuntime:
                     fault.times -= 1
                     raise fault.error
 
-    def _program(self, name: str) -> Callable[[int], Exit | None]:
+    def _program(self, state: ContainerState) -> Callable[[int], Exit | None]:
         for pattern, program in self._programs.items():
-            if fnmatchcase(name, pattern):
+            if fnmatchcase(state.name, pattern):
                 return program
-        return lambda attempt: None
+        return lambda attempt: self._run(state)
+
+    def _run(self, state: ContainerState) -> Exit | None:
+        """Play a few commands: `/missing`, `sh -c "exit N"`, `sh -c "echo TEXT"`; all others run
+        on."""
+        match state.command:
+            case ("/missing", *_):
+                return Exit(kind=ExitKind.LAUNCH, code=127, message="no such file or directory")
+            case ("sh", "-c", script) if script.startswith("exit "):
+                return Exit(kind=ExitKind.CODE, code=int(script.removeprefix("exit ")))
+            case ("sh", "-c", script) if script.startswith("echo "):
+                self.write_log(state.name, script.removeprefix("echo "))
+                return Exit(kind=ExitKind.CODE, code=0)
+        return None
 
     def _end(self, container: ContainerId, end: Exit) -> None:
         with self._lock:
@@ -454,17 +468,9 @@ def _is_wanted(chunk: LogChunk, options: LogOptions) -> bool:
     return is_stream and is_late and is_early
 
 
-class _Descriptor(msgspec.Struct):
-    digest: str
-    annotations: dict[str, str] = {}
-
-
-class _Index(msgspec.Struct):
-    manifests: list[_Descriptor]
-
-
-class _Manifest(msgspec.Struct):
-    config: _Descriptor
+class _Saved(msgspec.Struct):
+    config: str = msgspec.field(name="Config")
+    tags: list[str] = msgspec.field(name="RepoTags")
 
 
 class _Command(msgspec.Struct):
@@ -476,33 +482,25 @@ class _Config(msgspec.Struct):
     config: _Command = msgspec.field(default_factory=_Command)
 
 
-_Document = TypeVar("_Document", _Index, _Manifest, _Config)
-
-
 def _read_archive(archive: Path) -> list[tuple[str, ImageConfig, str]]:
-    """Return reference, config and identity of each image of an OCI archive."""
+    """Return reference, config and identity of each image of a docker archive."""
     found = []
     try:
         with tarfile.open(archive) as tar:
-            for descriptor in _member(tar, "index.json", _Index).manifests:
-                manifest = _member(tar, _blob(descriptor.digest), _Manifest)
-                command = _member(tar, _blob(manifest.config.digest), _Config).config
+            for saved in msgspec.json.decode(_member(tar, "manifest.json"), type=list[_Saved]):
+                text = _member(tar, saved.config)
+                command = msgspec.json.decode(text, type=_Config).config
                 config = ImageConfig(
                     entrypoint=tuple(command.entrypoint or ()), command=tuple(command.cmd or ())
                 )
-                name = descriptor.annotations["org.opencontainers.image.ref.name"]
-                found.append((name, config, manifest.config.digest))
+                found += [(tag, config, saved.config) for tag in saved.tags]
     except (tarfile.TarError, KeyError, msgspec.DecodeError, OSError) as error:
-        raise ImageError(f"cannot load {archive}: not an OCI archive: {error}") from error
+        raise ImageError(f"cannot load {archive}: not a docker archive: {error}") from error
     return found
 
 
-def _member(tar: tarfile.TarFile, name: str, kind: type[_Document]) -> _Document:
+def _member(tar: tarfile.TarFile, name: str) -> bytes:
     file = tar.extractfile(name)
     if file is None:
         raise KeyError(name)
-    return msgspec.json.decode(file.read(), type=kind)
-
-
-def _blob(digest: str) -> str:
-    return "blobs/" + digest.replace(":", "/")
+    return file.read()
