@@ -14,7 +14,7 @@ from tests.support import leaks, machine, needs, sandbox
 from tests.support.scenario import Scenario
 from tests.support.waiting import slow_factor
 
-WATCHED = ("kernel", "security", "e2e", "chaos")
+WATCHED = ("kernel", "contract", "security", "e2e", "chaos")
 """Folders whose every test ends with the leak check."""
 
 OURS = leaks.new_ours()

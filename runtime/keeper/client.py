@@ -201,9 +201,9 @@ class KeeperClient:
     def _disconnect(self) -> None:
         with self._lock:
             sock, self._sock = self._sock, None
-        if sock is not None:
-            # Wakes the reader, which closes it.
-            sock.shutdown(socket.SHUT_RDWR)
+            if sock is not None:
+                # Wakes the reader, which closes it; under the lock, so it cannot have done so yet.
+                sock.shutdown(socket.SHUT_RDWR)
 
     # ------------------------------------------------------------------ requests
 
@@ -353,7 +353,7 @@ class KeeperClient:
             if is_current:
                 self._sock = None
             waiting = tuple(self._waiting.values()) if is_current else ()
-        sock.close()
+            sock.close()
         for inbox in waiting:
             inbox.put(None)
         if is_current and not self._is_leaving:
