@@ -40,6 +40,7 @@ Acquire::Languages "none";
 APT::Cmd::Pattern-Only "true";
 """
 """The host's passwords for mirrors; no translations; a package's name is a name and never a regular expression."""
+_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _PROXIES = frozenset({"http_proxy", "https_proxy", "ftp_proxy", "all_proxy", "no_proxy"})
 _SETUP_HOOK = f'cat {_INSIDE}/apt.conf >> "$MMDEBSTRAP_APT_CONFIG"'
 _LAST_HOOK = f"""\
@@ -109,7 +110,8 @@ def make_root(
 
     Raises ImageError with what is wrong and what to do; what is left in `work` is the caller's to remove.
     """
-    _check_tools()
+    fixed = _environment(environment)
+    _check_tools(fixed["PATH"])
     work.chmod(0o711)  # the downloader is another user; the directories above are closed to all
     (work / "apt.sources").write_text(sources)
     (work / "apt.conf").write_text(_host_options() + _OWN_OPTIONS)
@@ -125,7 +127,7 @@ def make_root(
         *("--", suite, f"{_INSIDE}/{ROOT_TAR}", f"{_INSIDE}/apt.sources"),
     ]
     last_lines: deque[str] = deque(maxlen=_KEPT_LINES)
-    with closing(_run(command, _environment(environment), timeout_s=timeout_s)) as lines:
+    with closing(_run(command, fixed, timeout_s=timeout_s)) as lines:
         for line in lines:
             last_lines.append(line)
             if line.startswith(_TOLD):
@@ -162,9 +164,9 @@ def _noted(path: Path) -> list[str]:
         return []
 
 
-def _check_tools() -> None:
+def _check_tools(path: str) -> None:
     for tool, package in _TOOLS.items():
-        if shutil.which(tool) is None:
+        if shutil.which(tool, path=path) is None:
             raise ImageError(f"{tool} is not installed; apt install {package}")
 
 
@@ -183,14 +185,14 @@ def _host_options() -> str:
 
 def _environment(environment: Mapping[str, str]) -> dict[str, str]:
     proxies = {k: v for k, v in environment.items() if k.lower() in _PROXIES}
-    path = environment.get("PATH", os.defpath)
-    fixed = {
+    path = environment.get("PATH", _PATH)
+    own = {
         "TMPDIR": _INSIDE,
         "LC_ALL": "C.UTF-8",
         "HOME": "/root",
         "PATH": f"{path}:/usr/sbin:/sbin",
     }
-    return {**proxies, **fixed}
+    return {**proxies, **own}
 
 
 def _run(
