@@ -15,8 +15,8 @@ class Child:
     """The half-made container: the descriptors and decisions that one step leaves for the next."""
 
     __slots__ = (
-        "environment", "executable", "fifo", "identity", "is_masked_attached", "masked", "null", "proc", "root",
-        "sync", "umask",
+        "environment", "executable", "fifo", "identity", "is_masked_attached", "kept", "masked", "null", "proc",
+        "root", "sync", "umask",
     )  # fmt: skip
 
     def __init__(self, sync: int) -> None:
@@ -24,6 +24,9 @@ class Child:
         self.fifo = -1
         self.root = -1
         """O_PATH of the container's root, before and after the pivot."""
+        self.kept: dict[str, int] = {}
+        """The kernel's own file systems by where they are mounted: what lies below is found from here, whatever has
+        become of the name since."""
         self.proc = -1
         """A procfs of our own that nobody else can have mounted over."""
         self.null = -1

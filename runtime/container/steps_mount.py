@@ -137,16 +137,47 @@ def mount_new(
 
     Strict is for the kernel's own file systems (/proc, /sys, /dev): a link there, or on the way, is refused.
     """
-    place = make_in_root(child.root, target, directory=True, follow=not is_strict)
+    place = _make_place(child, target, directory=True, follow=not is_strict)
     try:
         _check_place(place, target, may_be_proc=False)
         tree = mount.new_filesystem(kind, options, attributes)
-        try:
-            mount.attach(tree, place)
-        finally:
-            os.close(tree)
+        _attach_kept(child, tree, place, target, is_kept=is_strict)
     finally:
         os.close(place)
+
+
+def _attach_kept(child: Child, tree: int, place: int, target: str, *, is_kept: bool) -> None:
+    """Attach a mount of ours, and keep hold of it if it is one that later steps go into."""
+    try:
+        mount.attach(tree, place)
+    except OSError:
+        os.close(tree)
+        raise
+    if is_kept:
+        child.kept[target] = tree
+    else:
+        os.close(tree)
+
+
+def _inside(child: Child, path: str) -> tuple[int, str]:
+    """Return the root from which `path` is to be found, and its name there: the deepest kept mount's, or the root's."""
+    best = ""
+    for target in child.kept:
+        if path.startswith(f"{target}/") and len(target) > len(best):
+            best = target
+    return (child.kept[best], path[len(best) :]) if best else (child.root, path)
+
+
+def _make_place(child: Child, path: str, *, directory: bool, follow: bool) -> int:
+    root, name = _inside(child, path)
+    return make_in_root(root, name, directory=directory, follow=follow)
+
+
+def _open_place(child: Child, path: str) -> int:
+    if path in child.kept:
+        return os.dup(child.kept[path])
+    root, name = _inside(child, path)
+    return open_in_root(root, name)
 
 
 def bind(
@@ -163,7 +194,7 @@ def bind(
         is_directory = S_ISDIR(os.fstat(tree).st_mode)
         if attributes:
             mount.set_attributes(tree, attributes, recursive=is_recursive)
-        place = make_in_root(child.root, target, directory=is_directory)
+        place = _make_place(child, target, directory=is_directory, follow=True)
         try:
             _check_place(place, target, may_be_proc=may_be_proc)
             if S_ISDIR(os.fstat(place).st_mode) != is_directory:
@@ -199,12 +230,13 @@ def devices(
         for name, target in symlinks:
             os.symlink(target, name, dir_fd=tree)
         place = make_in_root(child.root, "/dev", directory=True, follow=False)
-        try:
-            mount.attach(tree, place)
-        finally:
-            os.close(place)
-    finally:
+    except OSError:
         os.close(tree)
+        raise
+    try:
+        _attach_kept(child, tree, place, "/dev", is_kept=True)
+    finally:
+        os.close(place)
 
 
 def mask_sources(child: Child) -> None:
@@ -227,7 +259,7 @@ def mask_sources(child: Child) -> None:
 def mask(child: Child, path: str) -> None:
     """Hide a path: a directory becomes the empty one, all else the null device. What is not there needs no mask."""
     try:
-        place = open_in_root(child.root, path)
+        place = _open_place(child, path)
     except (FileNotFoundError, NotADirectoryError):
         return
     try:
@@ -262,7 +294,7 @@ def _attach_clone(source: int, place: int) -> None:
 def make_read_only(child: Child, path: str) -> None:
     """Put a read-only view of a path on itself. What is not there needs none."""
     try:
-        place = open_in_root(child.root, path)
+        place = _open_place(child, path)
     except (FileNotFoundError, NotADirectoryError):
         return
     try:
@@ -278,7 +310,7 @@ def make_read_only(child: Child, path: str) -> None:
 
 def change_mount(child: Child, path: str, attributes: int) -> None:
     """Add attributes to the mount whose root `path` is."""
-    place = open_in_root(child.root, path)
+    place = _open_place(child, path)
     try:
         mount.set_attributes(place, attributes)
     finally:
