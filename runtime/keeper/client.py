@@ -17,7 +17,6 @@ import socket
 import struct
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from runtime.errors import InvalidState, KeeperGone, LaunchFailed, RuntimeFault
@@ -31,6 +30,7 @@ from runtime.keeper.protocol import (
     encode,
     peer_of,
 )
+from runtime.keeper.replies import ExitReport, Held, Living, Reply, Started, number
 from runtime.linux.fds import close_all, receive_with_fds, send_with_fds
 from runtime.linux.memfd import sealed
 from runtime.linux.pidfd import wait_ended
@@ -40,6 +40,8 @@ if TYPE_CHECKING:
     from runtime.keeper.protocol import Message
     from runtime.linux.lightjson import Json
 
+__all__ = ["ExitReport", "KeeperClient", "Living", "Started"]
+
 log = logging.getLogger(__name__)
 
 REPLY_S = 5.0
@@ -47,45 +49,6 @@ REPLY_S = 5.0
 START_S = 60.0
 """And for a start: mounting may wait for a slow disk."""
 LEAVE_S = 5.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Started:
-    """A container whose program is executing."""
-
-    pid: int
-    started_at_ns: int
-    pidfd: int
-    """Owned by the client; closed once the end of this attempt was told."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Living:
-    """What the keeper says is alive."""
-
-    container: str
-    attempt: int
-    pid: int
-    started_at_ns: int
-    is_adopted: bool
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ExitReport:
-    """The end of one attempt. `status` is a wait status; None when nobody can know it any more."""
-
-    container: str
-    attempt: int
-    status: int | None
-    at_ns: int
-
-
-@dataclass(frozen=True, slots=True)
-class _Held:
-    """Descriptors kept for a running container, its pidfd first."""
-
-    attempt: int
-    fds: tuple[int, ...]
 
 
 class KeeperClient:
@@ -112,8 +75,8 @@ class KeeperClient:
         self._lock = threading.Lock()
         self._sock: socket.socket | None = None
         self._last_id = 0
-        self._waiting: dict[int, queue.SimpleQueue[_Reply | None]] = {}
-        self._held: dict[str, _Held] = {}
+        self._waiting: dict[int, queue.SimpleQueue[Reply | None]] = {}
+        self._held: dict[str, Held] = {}
         self._is_leaving = False
         self._keeper_pid = 0
         self._events: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
@@ -296,7 +259,7 @@ class KeeperClient:
             if pidfd is not None:
                 os.close(pidfd)
 
-    def _do(self, message: Message, verb: str, fds: Sequence[int] = ()) -> _Reply:
+    def _do(self, message: Message, verb: str, fds: Sequence[int] = ()) -> Reply:
         reply = self._request(message, fds=fds)
         reply.close()
         if not reply.is_ok:
@@ -306,17 +269,17 @@ class KeeperClient:
 
     def _request(
         self, message: Message, *, fds: Sequence[int] = (), timeout_s: float = REPLY_S
-    ) -> _Reply:
+    ) -> Reply:
         """Send a request and wait for its reply, whose descriptors are the caller's. Raises KeeperGone."""
-        inbox: queue.SimpleQueue[_Reply | None] = queue.SimpleQueue()
+        inbox: queue.SimpleQueue[Reply | None] = queue.SimpleQueue()
         with self._lock:
             sock = self._sock
             self._last_id += 1
-            number = self._last_id
+            request_id = self._last_id
             if sock is None:
                 raise KeeperGone("not connected to a keeper")
-            self._waiting[number] = inbox
-        data, owned = encode({"id": number, **message}, fds)
+            self._waiting[request_id] = inbox
+        data, owned = encode({"id": request_id, **message}, fds)
         try:
             send_with_fds(sock, data, owned)
             reply = inbox.get(timeout=timeout_s)
@@ -329,7 +292,7 @@ class KeeperClient:
         finally:
             close_all(owned)
             with self._lock:
-                self._waiting.pop(number, None)
+                self._waiting.pop(request_id, None)
         if reply is None:
             raise KeeperGone("the keeper is gone")
         return reply
@@ -365,18 +328,18 @@ class KeeperClient:
             status = message.get("status")
             report = ExitReport(
                 container=str(message.get("container")),
-                attempt=_number(message.get("attempt")),
+                attempt=number(message.get("attempt")),
                 status=status if isinstance(status, int) else None,
-                at_ns=_number(message.get("at_ns")),
+                at_ns=number(message.get("at_ns")),
             )
             self._events.put(lambda: self._tell_exit(report))
             return
         with self._lock:
-            inbox = self._waiting.pop(_number(message.get("id")), None)
+            inbox = self._waiting.pop(number(message.get("id")), None)
         if inbox is None:
             close_all(fds)  # who asked gave up
             return
-        inbox.put(_Reply(message, fds))
+        inbox.put(Reply(message, fds))
 
     def _tell(self) -> None:
         """Call the callbacks, one after the other. The teller's thread."""
@@ -397,53 +360,13 @@ class KeeperClient:
     def _keep(self, container: str, attempt: int, fds: tuple[int, ...]) -> None:
         self._release(container)
         with self._lock:
-            self._held[container] = _Held(attempt, fds)
+            self._held[container] = Held(attempt, fds)
 
     def _release(self, container: str) -> None:
         with self._lock:
             held = self._held.pop(container, None)
         if held is not None:
             close_all(held.fds)
-
-
-class _Reply:
-    """A reply and its descriptors, which are the asker's."""
-
-    def __init__(self, message: Message, fds: tuple[int, ...]) -> None:
-        self.message = message
-        self.fds = fds
-
-    @property
-    def is_ok(self) -> bool:
-        return self.message.get("ok") is True
-
-    def text(self, key: str) -> str:
-        return str(self.message.get(key, ""))
-
-    def number(self, key: str) -> int:
-        return _number(self.message.get(key))
-
-    def living(self) -> tuple[Living, ...]:
-        entries = self.message.get("containers")
-        return tuple(
-            Living(
-                container=str(entry.get("container")),
-                attempt=_number(entry.get("attempt")),
-                pid=_number(entry.get("pid")),
-                started_at_ns=_number(entry.get("started_at_ns")),
-                is_adopted=entry.get("adopted") is True,
-            )
-            for entry in (entries if isinstance(entries, list) else [])
-            if isinstance(entry, dict)
-        )
-
-    def close(self) -> None:
-        close_all(self.fds)
-        self.fds = ()
-
-
-def _number(value: Json) -> int:
-    return value if isinstance(value, int) else 0
 
 
 def _open_pidfd(pid: int) -> int | None:

@@ -11,20 +11,19 @@ from time import monotonic, time_ns
 
 from runtime.keeper import adopt
 from runtime.keeper.container import Container
-from runtime.keeper.loop import READ, WRITE
+from runtime.keeper.loop import READ
+from runtime.keeper.peers import Peers
 from runtime.keeper.protocol import (
     MAX_FDS_OFFERED,
     VERSION,
-    Malformed,
     Peer,
-    PeerGone,
     number_of,
     text_of,
 )
 from runtime.keeper.spawn import Launch, Spawner, StartFailed
 from runtime.keeper.stdio import Stdio
+from runtime.keeper.store import Refused, Store
 from runtime.linux import pidfd as process
-from runtime.linux.fds import close_all
 from runtime.linux.memfd import runs_sealed
 
 TYPE_CHECKING = False
@@ -39,17 +38,13 @@ if TYPE_CHECKING:
     Fds = tuple[int, ...]
     Request = Callable[[Peer, Message, Fds], "tuple[Message, Fds] | None"]
 
-MAX_STORED = 4096
-"""Names in the descriptor store."""
 WRITE_AGAIN_S = 1.0
 """How long after a disk refused an exit report it is tried again."""
 OFFER_S = 2.0
 """How long the exits of processes that died without a keeper wait for a manager that holds their pidfds."""
+REAP_S = 10.0
+"""How long a dead process that is not our child may wait for whoever should reap it; after that its status is lost."""
 _MAX_SIGNAL = 64
-
-
-class Refused(Exception):
-    """The request is understood and not done; the text is the reply's."""
 
 
 class Keeper:
@@ -75,9 +70,9 @@ class Keeper:
         self._spawner = Spawner(loop, self._null, self._boot_id)
         self._containers: dict[str, Container] = {}
         self._launches: dict[str, tuple[Launch, Peer, Json]] = {}
-        self._peers: dict[int, Peer] = {}
+        self.peers = Peers(loop, self)
         self._manager: Peer | None = None
-        self._store: dict[str, Fds] = {}
+        self._store = Store()
         self._dropped = 0
         self._tells_exits = False
         self._requests: dict[str, Request] = {
@@ -95,42 +90,9 @@ class Keeper:
         }
         self._adopt(run_containers, lib_containers)
 
-    # ------------------------------------------------------------------ peers
-
-    @property
-    def peer_count(self) -> int:
-        return len(self._peers)
-
-    def add_peer(self, peer: Peer) -> None:
-        """Serve this connection until it ends."""
-        self._peers[peer.fd] = peer
-        self._loop.watch_control(peer.fd, lambda events: self._serve(peer, events))
-
-    def _serve(self, peer: Peer, events: int) -> None:
-        try:
-            if events & WRITE:
-                self._flush(peer)
-            if events & ~WRITE:
-                self._serve_frame(peer)
-        except PeerGone:
-            self._let_go(peer)
-
-    def _serve_frame(self, peer: Peer) -> None:
-        try:
-            message, fds = peer.receive()
-        except BlockingIOError:
-            return
-        except Malformed as error:
-            self._send(peer, {"ok": False, "error": f"malformed frame: {error}"})
-            raise PeerGone("malformed") from None
-        try:
-            self._answer(peer, message, fds)
-        finally:
-            close_all(fds)
-
-    def _answer(self, peer: Peer, message: Message, fds: Fds) -> None:
+    def answer(self, peer: Peer, message: Message, fds: Fds) -> None:
+        """Do what a frame asks for and reply, now or when it is done. Raises PeerGone."""
         name = message.get("do")
-        number = message.get("id")
         handler = self._requests.get(name) if isinstance(name, str) else None
         try:
             if handler is None:
@@ -147,27 +109,12 @@ class Keeper:
             answer = {"ok": False, "error": str(error)}, ()
         if answer is not None:
             reply, out = answer
-            self._send(peer, {"id": number, "ok": True, **reply}, out)
+            self.peers.send(peer, {"id": message.get("id"), "ok": True, **reply}, out)
 
-    def _send(self, peer: Peer, message: Message, fds: Fds = ()) -> None:
-        """Send, or queue and wait for the peer to read. Raises PeerGone."""
-        had_queued = peer.has_queued
-        peer.send(message, fds)
-        if peer.has_queued and not had_queued:
-            self._loop.expect(peer.fd, READ | WRITE)
-
-    def _flush(self, peer: Peer) -> None:
-        peer.flush()
-        if not peer.has_queued:
-            self._loop.expect(peer.fd, READ)
-
-    def _let_go(self, peer: Peer) -> None:
-        if self._peers.pop(peer.fd, None) is None:
-            return
+    def gone(self, peer: Peer) -> None:
+        """Hear that a connection has ended."""
         if self._manager is peer:
             self._manager = None
-        self._loop.forget(peer.fd)
-        peer.close()
 
     # ------------------------------------------------------------------ requests
 
@@ -192,7 +139,7 @@ class Keeper:
     def _take_manager(self, peer: Peer) -> None:
         before = self._manager
         if before is not None and before is not peer:
-            self._let_go(before)
+            self.peers.let_go(before)
         peer.is_manager = True
         self._manager = peer
         self._supervisor.met(peer.pid)
@@ -270,23 +217,14 @@ class Keeper:
         return {}, ()
 
     def _put(self, _peer: Peer, message: Message, fds: Fds) -> tuple[Message, Fds]:
-        name = text_of(message, "name")
-        if not fds:
-            raise ValueError("put needs descriptors")
-        if name not in self._store and len(self._store) >= MAX_STORED:
-            raise Refused("the store is full")
-        close_all(self._store.pop(name, ()))
-        self._store[name] = tuple(os.dup(fd) for fd in fds)
+        self._store.put(text_of(message, "name"), fds)
         return {}, ()
 
     def _get(self, _peer: Peer, message: Message, _fds: Fds) -> tuple[Message, Fds]:
-        name = text_of(message, "name")
-        if name not in self._store:
-            raise Refused("nothing is stored by this name")
-        return {}, self._store[name]
+        return {}, self._store.get(text_of(message, "name"))
 
     def _drop(self, _peer: Peer, message: Message, _fds: Fds) -> tuple[Message, Fds]:
-        close_all(self._store.pop(text_of(message, "name"), ()))
+        self._store.drop(text_of(message, "name"))
         return {}, ()
 
     def _status(self, _peer: Peer, _message: Message, _fds: Fds) -> tuple[Message, Fds]:
@@ -336,16 +274,7 @@ class Keeper:
             "pid": container.pid,
             "started_at_ns": container.started_at_ns,
         }
-        self._reply(peer, reply, _held(container))
-
-    def _reply(self, peer: Peer, message: Message, fds: Fds = ()) -> None:
-        """Send a late reply; who asked may be gone."""
-        if peer.fd not in self._peers or self._peers[peer.fd] is not peer:
-            return
-        try:
-            self._send(peer, message, fds)
-        except PeerGone:
-            self._let_go(peer)
+        self.peers.reply(peer, reply, _held(container))
 
     def _on_process(self, container: Container, events: int) -> None:
         """A container's first process has ended (or, not being ours, was reaped)."""
@@ -355,6 +284,7 @@ class Keeper:
             if status is None and self._tells_exits and events & READ:
                 # Dead and not reaped yet: the kernel tells after that, and HUP comes then.
                 self._loop.expect(container.pidfd, 0)
+                self._loop.call_later(REAP_S, lambda: self._end_unreaped(container))
                 return
             if status is None and not process.has_ended(container.pidfd):
                 return
@@ -384,7 +314,7 @@ class Keeper:
         container.unlink_process()
         self._dispose(container)
         failure = launch.failure or StartFailed("start the container", 0, "it died")
-        self._reply(peer, {"id": number, **failure.reply()})
+        self.peers.reply(peer, {"id": number, **failure.reply()})
 
     def _end(self, container: Container, status: int | None) -> None:
         """Its last words, its exit report, then the event: in this order, so that who hears of it can read both."""
@@ -400,20 +330,19 @@ class Keeper:
             self._loop.call_later(WRITE_AGAIN_S, lambda: self._write_again(container))
         self._report(container)
 
+    def _end_unreaped(self, container: Container) -> None:
+        """Wait no longer for a parent that does not reap (a pid 1 that is no init)."""
+        if container.is_alive and self._containers.get(container.id) is container:
+            self._loop.forget(container.pidfd)
+            self._end(container, process.exit_status(container.pidfd))
+
     def _write_again(self, container: Container) -> None:
         if self._containers.get(container.id) is container and not container.write_exit():
             self._loop.call_later(WRITE_AGAIN_S, lambda: self._write_again(container))
 
     def _report(self, container: Container) -> None:
-        manager = self._manager
-        if manager is None or container.is_reported:
-            return
-        try:
-            self._send(manager, container.exit_event())
-        except PeerGone:
-            self._let_go(manager)
-            return
-        container.is_reported = True
+        if self._manager is not None and not container.is_reported:
+            container.is_reported = self.peers.reply(self._manager, container.exit_event())
 
     def _report_unreported(self) -> None:
         for container in tuple(self._containers.values()):

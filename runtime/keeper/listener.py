@@ -9,7 +9,7 @@ from runtime.keeper.protocol import Peer, peer_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from runtime.keeper.keeper import Keeper
+    from runtime.keeper.peers import Peers
 
 SOCKET_FILE = "keeper.sock"
 BACKLOG = 64
@@ -35,7 +35,7 @@ class Listener:
     def fileno(self) -> int:
         return self._sock.fileno()
 
-    def accept(self, keeper: Keeper) -> None:
+    def accept(self, peers: Peers) -> None:
         """Take one waiting connection: served if it comes from our own user, else closed."""
         try:
             fd = self._accept()
@@ -47,10 +47,10 @@ class Listener:
             return
         sock = _socket.socket(fileno=fd)
         pid, uid = peer_of(sock)
-        if uid != os.geteuid() or keeper.peer_count >= MAX_PEERS:
+        if uid != os.geteuid() or len(peers) >= MAX_PEERS:
             sock.close()
             return
-        keeper.add_peer(Peer(sock, pid))
+        peers.add(Peer(sock, pid))
 
     def _accept(self) -> int:
         fd: int = self._sock._accept()[0]  # type: ignore[attr-defined]  # what socket.accept is made of
@@ -68,7 +68,10 @@ class Listener:
 
     def close(self) -> None:
         """Stop answering: the name goes first."""
-        os.unlink(SOCKET_FILE, dir_fd=self._directory)
+        try:  # noqa: SIM105 - contextlib is not in the keeper's import budget
+            os.unlink(SOCKET_FILE, dir_fd=self._directory)
+        except FileNotFoundError:
+            pass
         self._sock.close()
         os.close(self._directory)
         os.close(self._spare)

@@ -88,7 +88,7 @@ def _keep(settings: Message, writer: int) -> None:
         say=say,
     )
     listener = Listener(run_dir)
-    loop.watch_control(listener.fileno(), lambda _events: listener.accept(keeper))
+    loop.watch_control(listener.fileno(), lambda _events: listener.accept(keeper.peers))
     # From here on children share these pages with us: nothing old is ever looked at again.
     gc.collect()
     gc.freeze()

@@ -105,12 +105,12 @@ def test_it_has_nothing_of_its_callers(paths: Paths) -> None:
     """No descriptor, working directory, session, umask or environment; seen to fail without `close_range` in main."""
     reader, writer = os.pipe()
     os.set_inheritable(writer, True)
+    pipe = os.readlink(f"/proc/self/fd/{writer}")
+    box = Box(paths)
     try:
-        box = Box(paths)
         ensure_keeper(paths, manager_argv=None, environment={"ONLY": "this"})
         box.client.connect()
         pid = box.client.keeper_pid
-        pipe = os.readlink(f"/proc/self/fd/{writer}")
         kinds = box.keeper_fds()
         assert pipe not in kinds
         assert kinds.count("/dev/null") >= 2
@@ -120,8 +120,8 @@ def test_it_has_nothing_of_its_callers(paths: Paths) -> None:
         assert Path(f"/proc/{pid}/environ").read_bytes() == b"ONLY=this\0"
         assert status_of(pid)["Umask"] == "0077"
         assert status_of(pid)["Name"] == "trice-keeper"
-        box.end()
     finally:
+        box.end()
         os.close(reader)
         os.close(writer)
 
