@@ -6,6 +6,7 @@ import sys
 
 import click
 
+from orchestrator.cli.flags import Seconds
 from orchestrator.cli.selection import project_name
 from orchestrator.cli.settings import Settings
 from orchestrator.cli.work import show_work
@@ -17,9 +18,7 @@ from orchestrator.client.start import is_there
 @click.option(
     "--remove-orphans", is_flag=True, help="Containers of services that the file lacks, too."
 )
-@click.option(
-    "-t", "--timeout", type=click.FloatRange(min=0), metavar="SECONDS", help="Grace period."
-)
+@click.option("-t", "--timeout", type=Seconds(), metavar="SECONDS", help="Grace period.")
 @click.argument("services", nargs=-1, metavar="[SERVICE]...")
 @click.pass_obj
 def command(

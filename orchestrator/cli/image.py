@@ -11,6 +11,7 @@ import click
 from orchestrator.cli.settings import Settings
 from orchestrator.client.api import Document
 from orchestrator.client.start import is_there
+from orchestrator.errors import OrchestratorError
 from orchestrator.model.human import SECOND_NS, human_size, human_span
 from orchestrator.ui.tables import table
 
@@ -28,7 +29,12 @@ def command() -> None:
 def load(settings: Settings, *, archive: Path) -> None:
     """Take in an OCI or docker archive (plain, gzip or zstd)."""
     client = settings.client()
-    archive.stat()  # a missing file is said here, with the name as it was given
+    try:
+        archive.stat()
+    except OSError as error:
+        raise OrchestratorError(
+            f"cannot load {archive}: {(error.strerror or '').lower()}"
+        ) from error
     for image in client.load_image(str(archive.absolute())):
         for name in _names(image) or [str(image["Id"])]:
             print(f"Loaded image: {name}")

@@ -12,28 +12,16 @@ import sys
 import click
 
 from orchestrator.cli.attached import Attached
+from orchestrator.cli.flags import Scale, Seconds
 from orchestrator.cli.loading import load_project
+from orchestrator.cli.placing import placed
 from orchestrator.cli.settings import Settings
-from orchestrator.cli.work import show_work
+from orchestrator.cli.work import WorkFailed, show_work
 from orchestrator.client.api import Document
 from orchestrator.errors import OrchestratorError
 from orchestrator.ui.lines import LogPrinter
 
 INTERRUPTED = 130
-
-
-class Scale(click.ParamType[tuple[str, int]]):
-    """`SERVICE=NUMBER`."""
-
-    name = "service=n"
-
-    def convert(
-        self, value: str, param: click.Parameter | None, ctx: click.Context | None
-    ) -> tuple[str, int]:
-        service, equals, number = value.partition("=")
-        if not (service and equals and number.isdigit()):
-            self.fail(f'"{value}": expected SERVICE=NUMBER, as in web=2', param, ctx)
-        return service, int(number)
 
 
 @click.command("up")
@@ -46,9 +34,7 @@ class Scale(click.ParamType[tuple[str, int]]):
     "--remove-orphans", is_flag=True, help="Remove containers of services that the file lacks."
 )
 @click.option("--scale", "scales", type=Scale(), multiple=True, metavar="SERVICE=N", help="Repeat.")
-@click.option(
-    "-t", "--timeout", type=click.FloatRange(min=0), metavar="SECONDS", help="Grace period."
-)
+@click.option("-t", "--timeout", type=Seconds(), metavar="SECONDS", help="Grace period.")
 @click.option("--no-color", is_flag=True, help="No colours.")
 @click.option("--no-log-prefix", is_flag=True, help="Lines alone, without the container's name.")
 @click.option("--timestamps", is_flag=True, help="Say when each line came.")
@@ -90,6 +76,8 @@ def command(
     attached = Attached(client, name, services, timeout)
     try:
         show_work(client.up(name, body), settings.progress_view("up"))
+    except WorkFailed as error:
+        raise WorkFailed(placed(str(error), project)) from error
     except KeyboardInterrupt:
         if detach:
             print(

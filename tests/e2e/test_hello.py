@@ -228,18 +228,6 @@ def test_scale_flag_beats_the_file(stack: Trice) -> None:
     assert sorted(stack.ids()) == ["demo-db-1", "demo-web-1"]
 
 
-def test_memory_limit_is_met_by_one_process_and_ps_says_so(stack: Trice) -> None:
-    stack.write(
-        "name: demo\nservices:\n  hog:\n    image: busybox:test\n    mem_limit: 16m\n"
-        "    command: [sh, -c, 'x=0123456789abcdef; while :; do x=$$x$$x; done']\n"
-    )
-    stack.run("up", "-d").ok()
-    eventually(lambda: stack.containers()["demo-hog-1"]["State"] == "exited", timeout_s=15)
-    shown = stack.containers()["demo-hog-1"]
-    assert shown["ExitCode"] == 137
-    assert "out of memory" in str(shown["Status"])
-
-
 @pytest.mark.slow
 @pytest.mark.timeout(240)
 def test_the_example_from_bootstrap_to_down(trice: Trice) -> None:

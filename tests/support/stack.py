@@ -13,6 +13,7 @@ from pathlib import Path
 
 from runtime.paths import Paths
 from tests.support.busybox import busybox_archive
+from tests.support.machine import RUN_VARIABLE
 from tests.support.sandbox import paths_of
 
 COMMAND = Path(sys.executable).parent / "trice"
@@ -44,6 +45,7 @@ class Trice:
             "TRICE_ROOT": str(root),
             "HOME": "/root",
             "USER": "tester",
+            RUN_VARIABLE: os.environ.get(RUN_VARIABLE, ""),
         }
 
     @property
@@ -141,11 +143,3 @@ def logs_of(paths: Paths) -> str:
         if file.exists():
             texts.append(f"\n--- {file.name}\n{file.read_text()}")
     return "".join(texts)
-
-
-def lines_of(log: Path) -> list[str]:
-    return log.read_text().splitlines() if log.exists() else []
-
-
-def has_root() -> bool:
-    return os.geteuid() == 0

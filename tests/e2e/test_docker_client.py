@@ -1,0 +1,144 @@
+"""The docker client of this machine against our socket: what it shows is what runs."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support import sandbox
+from tests.support.leaks import Ours
+from tests.support.needs import needs
+from tests.support.stack import Trice, trice_in
+from tests.support.waiting import eventually
+
+pytestmark = [needs("root", "overlay", "busybox", "docker_client")]
+
+STACK = """\
+name: demo
+services:
+  web:
+    image: busybox:test
+    command: ["sh", "-c", "echo to stdout; echo to stderr >&2; trap exit TERM; while :; do sleep 0.05; done"]
+    restart: always
+    mem_limit: 32m
+  done:
+    image: busybox:test
+    command: ["sh", "-c", "echo one; exit 3"]
+"""
+
+
+@pytest.fixture(scope="module")
+def trice(ours: Ours, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Trice]:
+    folder = tmp_path_factory.mktemp("demo")
+    with sandbox.instance(ours) as root, trice_in(root, folder) as one:
+        one.load_image()
+        one.write(STACK)
+        one.run("up", "-d").ok()
+        eventually(lambda: one.containers()["demo-done-1"]["State"] == "exited")
+        yield one
+
+
+def docker(trice: Trice, *arguments: str, code: int = 0) -> subprocess.CompletedProcess[str]:
+    done = subprocess.run(
+        ["docker", *arguments],
+        env={
+            "PATH": "/usr/local/bin:/usr/bin:/bin",
+            "HOME": str(trice.root),
+            "DOCKER_HOST": f"unix://{trice.paths.api_socket}",
+        },
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=20,
+    )
+    assert done.returncode == code, done.stderr
+    return done
+
+
+def test_ps_lists_what_runs(trice: Trice) -> None:
+    lines = docker(trice, "ps").stdout.splitlines()
+    assert len(lines) == 2
+    assert re.search(
+        r'busybox:test +"sh -c .* (seconds|second) ago +Up .* +demo-web-1$', lines[1]
+    ), lines
+    everything = docker(trice, "ps", "-a", "--format", "{{.Names}} {{.State}} {{.Status}}").stdout
+    assert re.search(r"^demo-done-1 exited Exited \(3\) .* ago$", everything, re.MULTILINE), (
+        everything
+    )
+    filters = ("--filter", "label=com.docker.compose.service=done", "--filter", "status=exited")
+    assert docker(trice, "ps", "-a", "-q", "--no-trunc", *filters).stdout.split() == [
+        trice.ids()["demo-done-1"]
+    ]
+    assert len(docker(trice, "ps", "-a", "-q", "-n", "1").stdout.split()) == 1
+
+
+def test_logs_keep_the_streams_apart(trice: Trice) -> None:
+    eventually(lambda: docker(trice, "logs", "demo-web-1").stdout == "to stdout\n")
+    assert docker(trice, "logs", "demo-web-1").stderr == "to stderr\n"
+    timed = docker(trice, "logs", "-t", "demo-done-1").stdout
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{9}Z one\n", timed), timed
+    assert docker(trice, "logs", "-f", "--tail", "1", "demo-done-1").stdout == "one\n"
+    missing = docker(trice, "logs", "nothing", code=1)
+    assert "No such container: nothing" in missing.stderr
+
+
+def test_inspect_says_what_the_kernel_says(trice: Trice) -> None:
+    (document,) = json.loads(docker(trice, "inspect", "demo-web-1").stdout)
+    pid = document["State"]["Pid"]
+    assert Path(f"/proc/{pid}/comm").read_text() == "sh\n"
+    assert document["HostConfig"]["Memory"] == 32 * 1024 * 1024
+    assert document["Id"] == trice.ids()["demo-web-1"]
+    short = docker(
+        trice,
+        "inspect",
+        "--format",
+        "{{.Name}} {{.State.ExitCode}}",
+        trice.ids()["demo-done-1"][:10],
+    )
+    assert short.stdout == "/demo-done-1 3\n"
+
+
+def test_version_info_and_images(trice: Trice) -> None:
+    assert "trice" in docker(trice, "version").stdout
+    assert re.search(r"Containers: 2\n  Running: 1", docker(trice, "info").stdout)
+    assert "busybox" in docker(trice, "images").stdout
+
+
+def test_stop_by_docker_holds_until_start(stack: Trice) -> None:
+    """`restart: always`, and yet a stop by hand is a stop; after a start by hand the policy holds again."""
+    stack.write(STACK)
+    stack.run("up", "-d").ok()
+    web = stack.ids()["demo-web-1"]
+    docker(stack, "stop", "-t", "5", "demo-web-1")
+    assert stack.containers()["demo-web-1"]["State"] == "exited"
+    assert docker(stack, "stop", "demo-web-1").stdout == "demo-web-1\n"
+    docker(stack, "start", "demo-web-1")
+    before = stack.pids()[web]
+    os.kill(before, signal.SIGKILL)
+    eventually(lambda: stack.pids().get(web, before) != before)
+
+
+def test_events_and_removal(stack: Trice) -> None:
+    stack.write(STACK)
+    stack.run("up", "-d").ok()
+    eventually(lambda: stack.containers()["demo-done-1"]["State"] == "exited")
+    docker(stack, "rm", "demo-web-1", code=1)
+    docker(stack, "rm", "demo-done-1")
+    events = docker(
+        trice, "events", "--since", "10m", "--until", "0s", "--format", "{{json .}}"
+    ).stdout
+    actions = [
+        (record["Action"], record["Actor"]["Attributes"]["name"])
+        for record in map(json.loads, events.splitlines())
+        if record["Type"] == "container"
+    ]
+    assert ("die", "demo-done-1") in actions
+    assert ("destroy", "demo-done-1") in actions
