@@ -12,8 +12,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from orchestrator.model.project import Place
+if TYPE_CHECKING:  # the model costs milliseconds that `ps` and `logs` need not pay
+    from orchestrator.model.project import Place
 
 
 class OrchestratorError(Exception):

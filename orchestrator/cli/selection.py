@@ -17,10 +17,11 @@ _DEFAULT_FILES = ("compose.yaml", "compose.yml", "docker-compose.yml", "docker-c
 _OVERRIDES = (
     "compose.override.yml", "compose.override.yaml", "docker-compose.override.yml", "docker-compose.override.yaml",
 )  # fmt: skip
-_NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")
-_TOP_LINE = re.compile(r"^(?!-\s|-$)[^\s#].*$", re.MULTILINE)
-_PLAIN_KEY = re.compile(r"([A-Za-z][\w-]*):(?:\s+(.*?))?\s*$")
-_PLAIN_VALUE = re.compile(r"""(["']?)([a-z0-9][a-z0-9_-]*)\1(?:\s+#.*)?""")
+# Expressions as text: they are compiled where they are needed, which with `-p` they are not.
+_NAME = r"[a-z0-9][a-z0-9_-]*"
+_TOP_LINE = r"(?m)^(?!-\s|-$)[^\s#].*$"
+_PLAIN_KEY = r"([A-Za-z][\w-]*):(?:\s+(.*?))?\s*$"
+_PLAIN_VALUE = r"""(["']?)([a-z0-9][a-z0-9_-]*)\1(?:\s+#.*)?"""
 
 
 def project_name(settings: Settings) -> str:
@@ -30,7 +31,7 @@ def project_name(settings: Settings) -> str:
     """
     given = settings.project_name or os.environ.get("COMPOSE_PROJECT_NAME", "")
     if given:
-        if not _NAME.fullmatch(given):
+        if not re.fullmatch(_NAME, given):
             raise OrchestratorError(
                 f'invalid project name "{given}": must consist only of lowercase alphanumeric characters, '
                 "hyphens, and underscores as well as start with a letter or number"
@@ -86,12 +87,12 @@ def _written_name(text: str) -> str | None:
     style, merge keys, quoted keys or tags at the top.
     """
     name = ""
-    for line in _TOP_LINE.findall(text):
-        match = _PLAIN_KEY.match(line)
+    for line in re.findall(_TOP_LINE, text):
+        match = re.match(_PLAIN_KEY, line)
         if match is None or match[1] == "include":
             return None
         if match[1] == "name":
-            value = _PLAIN_VALUE.fullmatch(match[2] or "")
+            value = re.fullmatch(_PLAIN_VALUE, match[2] or "")
             if value is None or name:
                 return None
             name = value[2]

@@ -133,7 +133,7 @@ def test_events_and_removal(stack: Trice) -> None:
     docker(stack, "rm", "demo-web-1", code=1)
     docker(stack, "rm", "demo-done-1")
     events = docker(
-        trice, "events", "--since", "10m", "--until", "0s", "--format", "{{json .}}"
+        stack, "events", "--since", "10m", "--until", "0s", "--format", "{{json .}}"
     ).stdout
     actions = [
         (record["Action"], record["Actor"]["Attributes"]["name"])

@@ -235,7 +235,7 @@ def test_the_example_from_bootstrap_to_down(trice: Trice) -> None:
     shutil.copy(EXAMPLE, trice.folder / "compose.yaml")
     trice.run("up", "-d", timeout_s=200).ok()
     assert sorted(trice.ids()) == ["hello-clock-1", "hello-greeter-1"]
-    eventually(lambda: "Hello number 1 from greeter" in trice.run("logs").ok().out)
+    eventually(lambda: "Hello, number 1, from greeter" in trice.run("logs").ok().out)
     again = trice.run("up", "-d").ok()
     assert sorted(again.err.splitlines()) == [
         " Container hello-clock-1 Running",
