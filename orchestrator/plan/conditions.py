@@ -54,8 +54,10 @@ OPEN = Gate()
 
 
 def gate(service: Service, courses: Mapping[ServiceName, Course]) -> Gate:
-    """Return what stands before the start of a service; dependencies that nobody asked for do not
-    count."""
+    """Return what stands before the start of a service.
+
+    Dependencies that nobody asked for do not count.
+    """
     needs: list[str] = []
     warnings: list[str] = []
     waits: list[Gate] = []

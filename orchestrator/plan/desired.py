@@ -1,5 +1,4 @@
-"""What is wanted of one project: its stack file, revision and goals. Pure values, and how a command
-changes them."""
+"""What is wanted of one project: its stack file, revision and goals. Pure values."""
 
 from __future__ import annotations
 

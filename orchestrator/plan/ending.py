@@ -51,8 +51,7 @@ def endings(
 
 
 def _recorded_needs(project: Project | None, present: Present) -> graph.Needs:
-    """Return the dependencies to stop by: the stack file's, and where it has none, what containers
-    remember."""
+    """Return the dependencies to stop by: the stack file's, else what containers remember."""
     needs: dict[ServiceName, frozenset[ServiceName]] = {}
     known = graph.dependencies(project) if project is not None else {}
     names = sorted({*present, *known})

@@ -40,11 +40,9 @@ def closure(names: Iterable[ServiceName], needs: Needs) -> frozenset[ServiceName
 
 
 def start_order(names: Collection[ServiceName], needs: Needs) -> tuple[ServiceName, ...]:
-    """Return the services so that each comes after all that it needs; by name where that leaves a
-    choice.
+    """Return the services, each after all that it needs; by name where there is a choice.
 
-    Needs outside of `names` do not count. Raises CycleError with the smallest cycle's services by
-    name."""
+    Needs outside of `names` do not count. Raises CycleError, which names a cycle."""
     edges = _edges(names, needs)
     if not edges:
         return tuple(sorted(names))

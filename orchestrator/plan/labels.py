@@ -1,5 +1,4 @@
-"""The labels by which containers are found again: those of the reference tool (compose-cli §2), and
-ours."""
+"""The labels by which containers are found again: the reference tool's (compose-cli §2), and ours."""
 
 from __future__ import annotations
 
@@ -50,8 +49,7 @@ def container_labels(
 def image_labels(
     project: ProjectName, service: ServiceName, *, inputs: str, version: str
 ) -> dict[str, str]:
-    """Return the labels of an image that is built for a service; `inputs` is the digest of its
-    build."""
+    """Return the labels of an image that is built for a service from these `inputs` (a digest)."""
     return {PROJECT: project, SERVICE: service, VERSION: version, BUILD: inputs}
 
 

@@ -1,5 +1,4 @@
-"""What is there of one project: containers found by their labels, and the images that its stack
-file names."""
+"""What is there of one project: containers by label, and the images that it names."""
 
 from __future__ import annotations
 
@@ -46,8 +45,7 @@ class Instance:
 
 
 def instances(observed: Observed) -> Mapping[ServiceName, tuple[Instance, ...]]:
-    """Return the project's containers by service, each service's by slot; without one-off
-    containers."""
+    """Return the project's containers by service and slot, without one-off containers."""
     found: dict[ServiceName, list[Instance]] = {}
     for state in observed.containers:
         if not labels.is_oneoff(state.labels):

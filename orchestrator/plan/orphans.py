@@ -1,5 +1,4 @@
-"""Containers of the project that its stack file no longer knows, and services that are to go.
-Pure."""
+"""Containers that the stack file no longer knows, and services that are to go. Pure."""
 
 from __future__ import annotations
 
@@ -45,8 +44,7 @@ def departures(
 
 
 def orphan_warning(desired: Desired, present: Mapping[ServiceName, tuple[Instance, ...]]) -> str:
-    """Return the warning about containers that are left alone though no service has them, or
-    nothing."""
+    """Return the warning about containers that no service has and that are left alone, or ""."""
     if desired.state not in {State.RUNNING, State.REMOVED}:
         return ""
     names = sorted(

@@ -35,8 +35,7 @@ def reconcile(
     policy: Policy = DEFAULT_POLICY,
     memory: Memory = NOTHING_REMEMBERED,
 ) -> Plan:
-    """Return what brings the project closer to what is wanted; an empty plan where nothing is to be
-    done.
+    """Return what brings the project closer to what is wanted; an empty plan at the fixed point.
 
     `memory` is that of the previous plan; the new one is in the result.
     """

@@ -1,5 +1,4 @@
-"""When an ended container is started again: restart policy, back-off, attempts. Pure; time is an
-argument.
+"""When an ended container is started again: policy, back-off, attempts. Pure.
 
 compose-format §25: back-off 100 ms doubling to 1 min; the first restart after 10 s or more of
 running is immediate. A user's stop cancels the policy until the next start by hand or `up`."""
@@ -112,11 +111,9 @@ def remember(memory: Memory, containers: tuple[ContainerState, ...], *, policy: 
 
 def rebase(tally: Tally, container: ContainerState) -> Tally:
     """Return the tally after the user asked for this container to run: the policy counts anew."""
-    is_running = container.status is Status.RUNNING
-    base = max(container.attempt - 1, 0) if is_running else container.attempt
-    return replace(
-        tally, base=base, attempt=container.attempt - is_running, failures=0, is_held=False
-    )
+    is_under_way = container.status is Status.RUNNING or container.exit is None
+    ended = max(container.attempt - is_under_way, 0)
+    return replace(tally, base=ended, attempt=ended, failures=0, is_held=False)
 
 
 def describe_exit(end: Exit) -> str:

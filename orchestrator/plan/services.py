@@ -1,5 +1,4 @@
-"""One service at a time: which of its containers stay, which are replaced or surplus, which are
-missing. Pure.
+"""One service at a time: which containers stay, which are replaced, which are missing. Pure.
 
 Nothing is said here of order or of when to start; `reconcile` joins the verdicts of all services.
 """
@@ -76,8 +75,10 @@ def judge(
     observed: Observed,
     policy: Policy,
 ) -> Verdict:
-    """Return what is to become of a service that shall run. A verdict with a problem changes
-    nothing."""
+    """Return what is to become of a service that shall run.
+
+    A verdict with a problem changes nothing.
+    """
     image = observed.images.get(service.image)
     build = _build(service, project, image, policy)
     reasons = _reasons(service, present, desired, image, build)
@@ -233,8 +234,7 @@ def _divergence(
 def _fit(
     present: tuple[Instance, ...], reasons: Mapping[ContainerId, str], count: int
 ) -> tuple[list[Instance], list[tuple[Instance, str]]]:
-    """Return who keeps a slot and who is surplus: one a slot, then obsolete ones, then high
-    numbers."""
+    """Return who keeps a slot and who is surplus: doubles, then obsolete ones, then high numbers."""
     kept: dict[int, Instance] = {}
     surplus: list[tuple[Instance, str]] = []
     for instance in present:
@@ -268,8 +268,7 @@ def _free_numbers(used: set[int], count: int) -> list[int]:
 def _build(
     service: Service, project: Project, image: ImageState | None, policy: Policy
 ) -> BuildImage | None:
-    """Return the build that the service's image needs: it is not there, or was made of other
-    inputs.
+    """Return the build that the service needs: no image is there, or one of other inputs.
 
     An image without our label is taken as it is.
     """

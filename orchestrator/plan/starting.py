@@ -1,5 +1,4 @@
-"""The services that shall run, one after the other along their dependencies: what each does in this
-plan. Pure."""
+"""The services that shall run, along their dependencies: what each does in this plan. Pure."""
 
 from __future__ import annotations
 
@@ -97,8 +96,7 @@ def _walk(
 
 
 def _allowed(verdict: Verdict, present: tuple[Instance, ...], opened: Gate) -> Verdict:
-    """Return what of a verdict may be done now: what runs is not taken down for one that cannot
-    start yet."""
+    """Return what may be done now: what runs is not taken down for one that cannot start yet."""
     if opened.wait and (opened.is_stuck or verdict.doomed):
         return unchanged(verdict.service, present, verdict.problem)
     return verdict

@@ -1,5 +1,4 @@
-"""What a command says before anything is done: warnings, what runs already, that there is
-nothing."""
+"""What a command says before anything is done: warnings, what runs, that nothing is there."""
 
 from __future__ import annotations
 

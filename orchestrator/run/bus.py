@@ -1,5 +1,4 @@
-"""From what the runtime reports to whom it concerns: events wake projects, they carry no
-decisions."""
+"""From what the runtime reports to whom it concerns: events wake, they decide nothing."""
 
 from __future__ import annotations
 

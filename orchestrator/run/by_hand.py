@@ -1,5 +1,4 @@
-"""What a person does to single containers, beside what their project wants; and the end of
-everything."""
+"""What a person does to single containers beside their project; and the end of everything."""
 
 from __future__ import annotations
 

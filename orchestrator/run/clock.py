@@ -1,5 +1,4 @@
-"""Time as an argument: the wall clock of the machine behind a protocol, so that tests can own
-it."""
+"""Time as an argument: the wall clock behind a protocol, so that tests can own it."""
 
 from __future__ import annotations
 

@@ -1,5 +1,4 @@
-"""Do what a plan says: actions along their needs, bounded in number, each told to whoever watches.
-Decides nothing.
+"""Do what a plan says: actions along their needs, so many at once. Decides nothing.
 
 A failed action takes those that need it with it ("dependency failed") and nobody else. This is the
 one place where the orchestrator calls the runtime's blocking verbs, on a pool of threads that lives
@@ -73,8 +72,7 @@ def execute(
 
 
 class _Run:
-    """One execution of a plan. The queues belong to the calling thread, the rest is written once a
-    key."""
+    """One execution of a plan. Its queues belong to the calling thread."""
 
     def __init__(
         self, plan: Plan, runtime: Runtime, report: Report, is_stale: Callable[[], bool]
@@ -202,8 +200,7 @@ def subject(action: Action) -> str:
 
 
 def words(action: Action) -> tuple[str, str]:
-    """Return what progress says at an action's begin and end (compose-cli §8); empty says
-    nothing."""
+    """Return what progress says when an action begins and ends (compose-cli §8), or ""."""
     match action:
         case BuildImage():
             return "Building", "Built"

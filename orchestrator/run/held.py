@@ -1,5 +1,4 @@
-"""One project as the manager holds it: its desired state and memory, in the store and here.
-Blocking; no asyncio.
+"""One project as the manager holds it, in the store and in memory. Blocking; no asyncio.
 
 A round is observe, reconcile, execute. What was decided is stored with its causes before anything
 is done, so that no kill loses why something happened. `guard` keeps a round from writing over a
@@ -76,8 +75,7 @@ class Round:
 
 
 class HeldProject:
-    """The state of one project. Rounds and changes by hand are the caller's to serialise; all else
-    is thread-safe."""
+    """One project. The caller serialises rounds and changes by hand; all else is thread-safe."""
 
     def __init__(self, name: ProjectName, machine: Machine) -> None:
         self.name = name
@@ -105,8 +103,7 @@ class HeldProject:
         return Prepared(base=base, wanted=wanted, memory=plan.memory, plan=plan)
 
     def adopt(self, prepared: Prepared) -> bool:
-        """Make a prepared revision the desired state, durably; False where another one came in
-        between."""
+        """Make a prepared revision the desired one, durably; False: another came in between."""
         wanted = prepared.wanted
         with self._guard:
             if self.desired is not prepared.base:
@@ -131,9 +128,12 @@ class HeldProject:
             self.desired, self.memory = desired, memory
 
     def met(self, desired: Desired) -> None:
-        """Note that this revision was reached."""
+        """Note that this revision was reached, durably."""
         with self._guard:
-            if self.desired is desired:
+            if self.desired is desired and not desired.is_met:
+                number = str(desired.revision.number).encode()
+                key = self._key(records.met_key)
+                self._machine.store.commit([Write(key=key, value=number)])
                 self.desired = replace(desired, is_met=True)
 
     def change_tally(self, container: ContainerId, change: Change) -> None:
@@ -145,15 +145,14 @@ class HeldProject:
             self.memory = memory
 
     def forget(self, desired: Desired) -> bool:
-        """Delete the project from the store, its history excepted, unless something newer is wanted
-        of it."""
+        """Delete all but its history, unless something newer is wanted of the project."""
         with self._guard:
             if self.desired is not desired:
                 return False
             self._machine.store.commit(
                 [
-                    Write(key=self._key(records.desired_key), value=None),
-                    Write(key=self._key(records.memory_key), value=None),
+                    Write(key=self._key(make), value=None)
+                    for make in (records.desired_key, records.memory_key, records.met_key)
                 ]
             )
             self.desired, self.memory = None, NOTHING_REMEMBERED

@@ -1,9 +1,9 @@
-"""From stored or sent documents to projects, and what is read from the store at the manager's
-start."""
+"""How documents become projects, and what the manager reads from the store at its start."""
 
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from types import MappingProxyType
 
 from orchestrator.errors import OrchestratorError
@@ -68,7 +68,9 @@ def _restore(machine: Machine, name: ProjectName, snapshot: Snapshot) -> HeldPro
     desired = records.decode_desired(entry.value, loader=machine.loader)
     kept = machine.store.get(records.memory_key(machine.node, name))
     memory = records.decode_memory(kept.value) if kept is not None else {}
-    held.restore(desired, _after_boot(memory, desired, snapshot))
+    met = machine.store.get(records.met_key(machine.node, name))
+    is_met = met is not None and met.value == str(desired.revision.number).encode()
+    held.restore(replace(desired, is_met=is_met), _after_boot(memory, desired, snapshot))
     return held
 
 

@@ -1,5 +1,4 @@
-"""Look at the machine once, for one project: its containers by label, and the images that its stack
-file names."""
+"""Look at the machine once for one project: containers by label, images by reference."""
 
 from __future__ import annotations
 

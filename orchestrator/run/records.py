@@ -1,9 +1,13 @@
 """What the store keeps of a project, as JSON documents with a version, and under which keys.
 
-node/<node>/boot                             id of the boot that the records belong to
-node/<node>/project/<name>/desired           the newest revision: document, goals, options
-node/<node>/project/<name>/memory            what cannot be observed: attempts, back-off, stops by
-hand node/<node>/project/<name>/history/<number>  what was decided and why, the last 200"""
+    node/<node>/boot                               id of the boot that the records belong to
+    node/<node>/project/<name>/desired             the newest revision: document, goals, options
+    node/<node>/project/<name>/met                 number of the revision that was reached last
+    node/<node>/project/<name>/memory              what cannot be observed: attempts, stops by hand
+    node/<node>/project/<name>/history/<number>    what was decided and why, the last 200
+
+A reader refuses a version that it does not know and tells of it.
+"""
 
 from __future__ import annotations
 
@@ -91,6 +95,10 @@ def desired_key(node: str, name: str) -> str:
 
 def memory_key(node: str, name: str) -> str:
     return f"{projects_prefix(node)}{name}/memory"
+
+
+def met_key(node: str, name: str) -> str:
+    return f"{projects_prefix(node)}{name}/met"
 
 
 def history_prefix(node: str, name: str) -> str:

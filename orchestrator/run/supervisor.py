@@ -1,5 +1,4 @@
-"""All projects of one node, each held by its own worker, and the commands that change what is
-wanted of them.
+"""All projects of one node, each with a worker, and the commands that change what is wanted.
 
 Commands make a revision optimistically: they look, decide, build what images are missing, and write
 only if nothing else was wanted meanwhile; otherwise they look again. So no command ever waits
@@ -58,11 +57,9 @@ _NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")
 
 
 class Supervisor:
-    """Holds every project to its desired state. All coroutines belong to the loop that `resume` ran
-    on.
+    """Holds every project to its desired state. Belongs to the loop that `resume` ran on.
 
-    `report` functions are called on that loop, in order, and never after their command's coroutine
-    returned."""
+    `report` functions are called on that loop, in order, and not after their command returned."""
 
     def __init__(
         self,
@@ -91,8 +88,7 @@ class Supervisor:
         self._unsubscribe: Callable[[], None] | None = None
 
     async def resume(self) -> None:
-        """Read the store, listen to the runtime and take up every project. Call once, before all
-        else."""
+        """Read the store, listen to the runtime, take up every project. Call once, first."""
         loop = asyncio.get_running_loop()
         found = await self._call(lambda: restore_projects(self._machine))
         for held in found:
@@ -109,8 +105,7 @@ class Supervisor:
         options: UpOptions = UP_DEFAULTS,
         report: Report,
     ) -> Outcome:
-        """Make a new revision of the document's project and wait until it holds, or a service
-        failed to start.
+        """Make a new revision of a project; return when it holds or a service failed to start.
 
         Images that have to be built are built before anything is changed: when that fails, or the
         plan has a problem, the project stays as it was. Raises LoadErrors for a document that
@@ -130,7 +125,7 @@ class Supervisor:
                 continue
             tell_first(prepared, report)
             if is_reached(prepared):
-                return Outcome(ok=True, revision=prepared.revision)
+                return Outcome(ok=True, revision=prepared.revision - 1)
             waiter = await self._adopt(worker, prepared, report)
             if waiter is not None:
                 return await self._result(worker, waiter)
@@ -138,15 +133,13 @@ class Supervisor:
     async def down(
         self, name: str, *, options: DownOptions = DOWN_DEFAULTS, report: Report
     ) -> Outcome:
-        """Stop and remove the project's containers, dependents first. Nothing there: ok, with a
-        Warning record."""
+        """Stop and remove the project's containers. Nothing there: ok, with a Warning record."""
         return await self._take_down(name, State.REMOVED, options, report)
 
     async def stop(
         self, name: str, *, options: DownOptions = DOWN_DEFAULTS, report: Report
     ) -> Outcome:
-        """Stop the project's containers, keep them; they stay stopped until `up`. Nothing there: as
-        `down`."""
+        """Stop the project's containers until `up`. Nothing there: as `down`."""
         return await self._take_down(name, State.STOPPED, options, report)
 
     async def plan(
@@ -156,8 +149,7 @@ class Supervisor:
         services: tuple[str, ...] = (),
         options: UpOptions = UP_DEFAULTS,
     ) -> Plan:
-        """Return what `up` would do now (`.text()`, `.actions`, `.problems`); nothing is
-        changed."""
+        """Return what `up` would do now; nothing is changed."""
         project, make = await self._call(lambda: self._wish(document, services, options))
         return (await self._call(lambda: self._held(project.name).prepare(project, make))).plan
 
@@ -179,8 +171,7 @@ class Supervisor:
         )
 
     async def start_container(self, container: ContainerId) -> None:
-        """Start one container by hand; its restart policy holds again. Raises what Runtime.start
-        raises."""
+        """Start one container by hand; its restart policy holds again. Raises as Runtime.start."""
         runtime = self._machine.runtime
         await self._by_hand(container, rebase, lambda: runtime.start(container))
 
@@ -207,16 +198,14 @@ class Supervisor:
         )
 
     async def remove_container(self, container: ContainerId, *, force: bool = False) -> None:
-        """Remove one container by hand; a wanted one is made again, for that is what its project
-        says."""
+        """Remove one container by hand; one that its project wants is made again."""
         runtime = self._machine.runtime
         await self._by_hand(
             container, lambda tally, _: tally, lambda: runtime.remove(container, force=force)
         )
 
     async def will_start(self, name: str, container: ContainerId) -> bool:
-        """Tell whether this container of the project runs, or will be started without anybody
-        asking."""
+        """Tell whether this container runs, or will be started without anybody asking."""
         worker = self._workers.get(ProjectName(name))
         if worker is None:
             return False
@@ -243,8 +232,7 @@ class Supervisor:
         return all(worker.is_idle for worker in self._workers.values())
 
     async def close(self) -> None:
-        """Stop looking after the projects; containers go on. Waits for actions that are under
-        way."""
+        """Stop looking after the projects; containers go on. Waits for actions under way."""
         if self._unsubscribe is not None:
             self._unsubscribe()
         for worker in self._workers.values():

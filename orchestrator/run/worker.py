@@ -1,5 +1,4 @@
-"""The loop of one project: wakes, rounds, back-off, and the commands that wait for a revision to
-hold.
+"""The loop of one project: wakes, rounds, back-off, and commands that wait for a revision.
 
 A task lives only while there is something to do; between that there is at most one timer. The
 newest desired state wins: a round for an older one stops beginning actions, and the next round
@@ -185,8 +184,7 @@ class Worker:
             self._timer = None
 
     async def _round(self) -> int | None:
-        """Do one round; return after how many nanoseconds to look again, None for not before a
-        wake."""
+        """Do one round; return after how many nanoseconds to look again, None: at a wake."""
         loop = asyncio.get_running_loop()
 
         def report(progress: Progress) -> None:
@@ -262,8 +260,8 @@ class Worker:
         elif problem := obstacle(plan):
             self._resolve(revision, error=problem)
         elif all(wait.until_ns is not None for wait in plan.waiting):
-            self.held.met(desired)
             self._resolve(revision)
+            await self._call(lambda: self.held.met(desired))
 
     def _resolve(self, revision: int, *, error: str = "") -> None:
         """Let go of those who wait for this revision or an older one."""

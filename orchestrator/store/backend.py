@@ -1,5 +1,4 @@
-"""The store of desired state, as its users need it: keys, values with revisions, compare-and-put,
-watch.
+"""The store of desired state: keys, values with revisions, compare-and-put, watch.
 
 A key is text with `/` between its parts and carries the node from the start:
 `node/<node>/project/<name>/desired`. Every write takes the next number of one counter (the store's
@@ -59,8 +58,7 @@ class Store(Protocol):
         """Return all entries whose key begins with prefix, sorted by key: one consistent view."""
 
     def compare_and_put(self, key: str, value: bytes, *, expected: int) -> int:
-        """Write the key if its revision is `expected` (0: it must not exist); return its new
-        revision.
+        """Write the key if its revision is `expected` (0: not there); return the new one.
 
         Durable when it returns. Raises StoreConflict with the revision that is there.
         """
@@ -72,10 +70,9 @@ class Store(Protocol):
         revision."""
 
     def watch(self, prefix: str, listener: Callable[[Change], None]) -> Callable[[], None]:
-        """Call listener for every later change below prefix, from the thread that wrote; return the
-        way to end it.
+        """Call listener for every later change below prefix; return the way to end that.
 
-        Listeners must be quick and must not write.
+        They are called from the thread that wrote, must be quick and must not write.
         """
 
     def close(self) -> None:

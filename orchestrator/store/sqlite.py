@@ -1,5 +1,4 @@
-"""The store in one SQLite file: WAL, synchronous=FULL, so what a commit returned survives a loss of
-power.
+"""The store in one SQLite file: WAL, synchronous=FULL; a commit survives a loss of power.
 
     meta(name, value)             format = 1; revision = the counter
     entries(key, value, revision)
@@ -31,8 +30,7 @@ _LAST_CHARACTER = "\U0010ffff"
 
 
 class SqliteStore:
-    """A `Store` in a file; its directory must be there. Raises StoreDamaged for a file that it
-    cannot use."""
+    """A `Store` in a file below a directory that is there. Raises StoreDamaged."""
 
     def __init__(self, path: Path) -> None:
         self._path = path

@@ -1,5 +1,4 @@
-"""An in-memory runtime that obeys the same state machine as the real one (tests/contract holds both
-to it).
+"""An in-memory runtime with the state machine of the real one; tests/contract holds both to it.
 
 Beside the protocol it has what tests need: images out of nothing, programs that end, faults, gates
 that hold a verb until the test lets it go, and a trace of every verb with how many ran at once."""
@@ -82,23 +81,20 @@ class FakeRuntime:
     def add_image(
         self, reference: str, *, config: ImageConfig | None = None, salt: str = ""
     ) -> ImageState:
-        """Put an image in the store; the same name with another salt moves the name to a new
-        image."""
+        """Put an image in the store; another salt moves the name to a new image."""
         return self._put_image(
             reference, config or ImageConfig(command=("sleep", "inf")), reference + "\0" + salt
         )
 
     def on_start(self, pattern: str, program: Callable[[int], Exit | None]) -> None:
-        """Let starts of the containers that match ask program(attempt) how they end at once (None:
-        run on).
+        """Let matching containers ask program(attempt) how they end at once (None: run on).
 
         An Exit of kind LAUNCH makes `start` raise LaunchFailed.
         """
         self._programs[pattern] = program
 
     def fail(self, verb: str, pattern: str, error: Exception, *, times: int = 1) -> None:
-        """Let the next `times` calls of a verb on a matching name raise error, without any
-        effect."""
+        """Let the next `times` calls of a verb on a matching name raise error, without effect."""
         with self._lock:
             self._faults.append(_Fault(verb, pattern, error, times))
 
@@ -375,8 +371,7 @@ class FakeRuntime:
         return lambda attempt: self._run(state)
 
     def _run(self, state: ContainerState) -> Exit | None:
-        """Play a few commands: `/missing`, `sh -c "exit N"`, `sh -c "echo TEXT"`; all others run
-        on."""
+        """Play `/missing`, `sh -c "exit N"`, `sh -c "echo TEXT"`; other commands run on."""
         match state.command:
             case ("/missing", *_):
                 return Exit(kind=ExitKind.LAUNCH, code=127, message="no such file or directory")

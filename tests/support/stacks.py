@@ -140,8 +140,7 @@ def exited(code: int = 0, kind: ExitKind = ExitKind.CODE, message: str = "") -> 
 def seeing(
     *containers: ContainerState, images: tuple[ImageState, ...] | None = None, **rest: object
 ) -> Observed:
-    """Return an observation of these containers; the image `app` is there unless others are
-    given."""
+    """Return what is seen: these containers, and the image `app` unless others are given."""
     present = (an_image(),) if images is None else images
     fields: dict[str, object] = {
         "containers": tuple(sorted(containers, key=lambda each: each.name)),

@@ -156,7 +156,7 @@ def test_second_up_does_nothing_and_writes_nothing(tmp_path: Path) -> None:
             before, trace = bench.store.commit([]), list(bench.runtime.trace)
             bench.progress.clear()
             outcome = await bench.up()
-            assert (outcome.ok, outcome.changed) == (True, 0)
+            assert outcome == Outcome(ok=True, revision=1, changed=0)
             assert bench.told() == ["Container demo-db-1 Running", "Container demo-web-1 Running"]
             assert bench.store.commit([]) == before
             assert bench.runtime.trace == trace
@@ -318,6 +318,21 @@ def test_removed_container_comes_back_with_its_cause(tmp_path: Path) -> None:
             await bench.supervisor.remove_container(old, force=True)
             await bench.eventually(lambda: bench.states().get("demo-web-1") == "running")
             assert bench.runtime.by_name("demo-web-1").id != old
+            causes = [entry.cause for entry in bench.supervisor.project("demo").history]
+            assert causes[-1] == "container demo-web-1 is gone"
+
+    run(scenario, tmp_path)
+
+
+def test_what_was_lost_while_no_manager_ran_is_told_from_what_is_new(tmp_path: Path) -> None:
+    async def scenario(path: Path) -> None:
+        async with a_bench(path) as bench:
+            await bench.up()
+            await bench.rest()
+            runtime = bench.runtime
+        runtime.remove(runtime.by_name("demo-web-1").id, force=True)
+        async with a_bench(path, runtime) as bench:
+            await bench.eventually(lambda: bench.states().get("demo-web-1") == "running")
             causes = [entry.cause for entry in bench.supervisor.project("demo").history]
             assert causes[-1] == "container demo-web-1 is gone"
 
