@@ -131,19 +131,36 @@ def discard(paths: Paths, path: Path) -> None:
 
 
 def empty_trash(paths: Paths) -> None:
-    """Delete what is in the trash; when somebody else is at it already, leave it to them. Idempotent."""
+    """Delete what is in the trash; when somebody else is at it already, leave it to them. Idempotent.
+
+    Raises ImageError, and deletes nothing, while anything is mounted in there: that would be what is deleted.
+    """
     try:
         fd = os.open(paths.trash, _OPEN_DIR)
     except FileNotFoundError:
         return
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        for name in os.listdir(fd):
+        names = os.listdir(fd)
+        if names:
+            _check_no_mount(paths.trash)
+        for name in names:
             remove_tree(fd, name)
     except BlockingIOError:
         return
     finally:
         os.close(fd)
+
+
+def _check_no_mount(directory: Path) -> None:
+    """Raise ImageError if this process sees anything mounted below (a bind of the same file system has its device)."""
+    inside = f"{os.path.realpath(directory)}/"
+    for line in Path("/proc/self/mountinfo").read_text().splitlines():
+        point = line.split()[4].replace("\\040", " ")
+        if point.startswith(inside):
+            raise ImageError(
+                f"cannot delete {directory}: something is mounted at {point}; unmount it"
+            )
 
 
 @contextmanager

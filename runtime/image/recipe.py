@@ -56,6 +56,9 @@ _TOLD = (
     *("I: cleaning package lists", "I: creating tarball"),
 )
 """What of its output is progress to people."""
+_SILENCE_S = 2.0
+_LEAST_SPACE = 1024 * 1024
+_NO_SPACE = "no space left on the disk; free some, or remove images"
 _SUCCESS = "exit status 0"
 
 _FAILURES: tuple[tuple[re.Pattern[str], str], ...] = (
@@ -69,7 +72,7 @@ _FAILURES: tuple[tuple[re.Pattern[str], str], ...] = (
     ),
     (
         re.compile(r"(?P<what>No space left on device)"),
-        "no space left on the disk; free some, or remove images",
+        _NO_SPACE,
     ),
     (
         re.compile(
@@ -127,7 +130,7 @@ def make_root(
         *("--", suite, f"{_INSIDE}/{ROOT_TAR}", f"{_INSIDE}/apt.sources"),
     ]
     last_lines: deque[str] = deque(maxlen=_KEPT_LINES)
-    with closing(_run(command, fixed, timeout_s=timeout_s)) as lines:
+    with closing(_run(command, fixed, work, timeout_s=timeout_s)) as lines:
         for line in lines:
             last_lines.append(line)
             if line.startswith(_TOLD):
@@ -196,9 +199,12 @@ def _environment(environment: Mapping[str, str]) -> dict[str, str]:
 
 
 def _run(
-    command: list[str], environment: dict[str, str], *, timeout_s: float
+    command: list[str], environment: dict[str, str], work: Path, *, timeout_s: float
 ) -> Generator[str, None, None]:
-    """Yield the lines of its output, and `exit status N` last. It is killed when the caller stops early."""
+    """Yield the lines of its output, and `exit status N` last. It is killed when the caller stops early.
+
+    apt waits for ever when the disk is full while it unpacks a package list, so silence makes us look at the disk.
+    """
     deadline = time.monotonic() + timeout_s
     with (
         subprocess.Popen(
@@ -211,21 +217,23 @@ def _run(
         ) as process,
         selectors.DefaultSelector() as selector,
     ):
+        assert process.stdout is not None
         try:
-            assert process.stdout is not None
             selector.register(process.stdout, selectors.EVENT_READ)
-            yield from _lines(process.stdout.fileno(), selector, deadline)
+            yield from _lines(process.stdout.fileno(), selector, work, deadline)
             status = process.wait(timeout=max(1.0, deadline - time.monotonic()))
             yield f"exit status {status}"
         finally:
             process.kill()
+            while os.read(process.stdout.fileno(), 65536):
+                pass  # the end comes when the last process that was started here is gone
 
 
-def _lines(fd: int, selector: selectors.BaseSelector, deadline: float) -> Iterator[str]:
+def _lines(fd: int, selector: selectors.BaseSelector, work: Path, deadline: float) -> Iterator[str]:
     rest = b""
     while True:
-        if not selector.select(timeout=max(0.0, deadline - time.monotonic())):
-            raise ImageError("mmdebstrap does not come to an end; check the network")
+        while not selector.select(timeout=_SILENCE_S):
+            _check_going_on(work, deadline)
         data = os.read(fd, 65536)
         *lines, rest = (rest + data).split(b"\n")
         for line in lines:
@@ -234,3 +242,12 @@ def _lines(fd: int, selector: selectors.BaseSelector, deadline: float) -> Iterat
             if rest:
                 yield rest.decode("utf-8", "replace")
             return
+
+
+def _check_going_on(work: Path, deadline: float) -> None:
+    """Raise ImageError when waiting longer makes no sense."""
+    space = os.statvfs(work)
+    if space.f_bfree * space.f_frsize < _LEAST_SPACE or (space.f_files and not space.f_ffree):
+        raise ImageError(_NO_SPACE)
+    if time.monotonic() > deadline:
+        raise ImageError("mmdebstrap does not come to an end; check the network")

@@ -180,12 +180,25 @@ def remove_tree(parent: int, name: bytes | str) -> None:
                 names.append(inner)
                 here = _replace(here, _open_on(status.st_dev, here, inner))
                 continue
-            # the outermost one is removed by the descriptor that the caller gave
-            above = parent if len(names) == 1 else os.open("..", _OPEN, dir_fd=here)
-            os.rmdir(names.pop(), dir_fd=above)
-            here = _replace(here, above if names else os.dup(parent))
+            # one level up; the outermost one is removed by the descriptor that the caller gave
+            above = os.dup(parent) if len(names) == 1 else os.open("..", _OPEN, dir_fd=here)
+            here = _replace(here, above)
+            if _rmdir(here, names[-1]):
+                names.pop()
+            else:  # a process that is just dying has made something more
+                here = _replace(here, _open_on(status.st_dev, here, names[-1]))
     finally:
         os.close(here)
+
+
+def _rmdir(parent: int, name: bytes | str) -> bool:
+    try:
+        os.rmdir(name, dir_fd=parent)
+    except OSError as e:
+        if e.errno == errno.ENOTEMPTY:
+            return False
+        raise
+    return True
 
 
 def _replace(old: int, new: int) -> int:

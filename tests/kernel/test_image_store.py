@@ -17,7 +17,7 @@ import pytest
 import zstandard
 
 from runtime.errors import DigestMismatch, ImageError, NotFound
-from runtime.image.files import locked
+from runtime.image.files import empty_trash, locked
 from runtime.image.snapshot import make_writable_layer
 from runtime.image.store import ImageStore
 from runtime.paths import Paths
@@ -351,6 +351,27 @@ def test_writers_take_turns_and_readers_do_not_wait(
         assert ImageStore(paths).images() == (image,)
     writer.join(10)
     assert store.resolve("again:1").id == image.id
+
+
+def test_what_is_mounted_in_the_trash_is_not_deleted(paths: Paths, tmp_path: Path) -> None:
+    """A forgotten bind of a folder on the same file system. Seen to fail with the look at mountinfo taken out."""
+    (tmp_path / "precious").mkdir()
+    (tmp_path / "precious/file").touch()
+    point = paths.trash / "x/y"
+    point.mkdir(parents=True)
+    script = (
+        "import sys; from runtime.paths import paths_from; from runtime.image.files import empty_trash\n"
+        "empty_trash(paths_from({'TRICE_ROOT': sys.argv[1]}))\n"
+    )
+    run = subprocess.run(
+        ["unshare", "--mount", "sh", "-ec", 'mount --bind "$1" "$2"; shift 2; exec "$@"', "sh",
+         tmp_path / "precious", point, sys.executable, "-c", script, paths.lib.parent],
+        capture_output=True, text=True, timeout=20, check=False,
+    )  # fmt: skip
+    assert f"something is mounted at {point}; unmount it" in run.stderr
+    assert (tmp_path / "precious/file").exists()
+    empty_trash(paths)
+    assert os.listdir(paths.trash) == []
 
 
 # -- as overlayfs shows it -------------------------------------------------------------------------
