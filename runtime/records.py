@@ -67,6 +67,11 @@ class Ending(msgspec.Struct, frozen=True, kw_only=True):
     launch_code: int = 0
 
 
+# Known from now on: a Struct's first use by several threads at once crashes msgspec (0.22).
+for _kind in (Record, KeeperExit, Ending):
+    msgspec.json.Decoder(_kind)
+
+
 def read_document(path: Path, kind: type[T]) -> T | None:
     """Return the document, or None when it is not (or no longer) there.
 

@@ -49,6 +49,11 @@ class LoadBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     path: str
 
 
+# Known from now on: a Struct's first use by several threads at once crashes msgspec (0.22).
+for _kind in (UpBody, DownBody, LoadBody):
+    msgspec.json.Decoder(_kind)
+
+
 def add_stack_routes(router: Router, engine: Engine) -> None:
     """Register all of them."""
     routes = StackRoutes(engine)

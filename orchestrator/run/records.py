@@ -69,6 +69,11 @@ class StoredHistory(msgspec.Struct, kw_only=True):
     events: list[Event]
 
 
+# Known from now on: a Struct's first use by several threads at once crashes msgspec (0.22).
+for _kind in (StoredDesired, StoredMemory, StoredHistory):
+    msgspec.json.Decoder(_kind)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Loader:
     """How documents become projects and back: the seam to `orchestrator.load`."""

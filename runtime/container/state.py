@@ -82,6 +82,10 @@ def oci_document(state: BundleState, status: BundleStatus) -> dict[str, object]:
     return document
 
 
+# Known from now on: a Struct's first use by several threads at once crashes msgspec (0.22).
+msgspec.json.Decoder(BundleState)
+
+
 def decode_state(data: bytes, *, where: str) -> BundleState:
     """Return the state that was written. Raises RuntimeFault for another version or text that is none."""
     try:

@@ -42,6 +42,10 @@ class LayerRecord(msgspec.Struct, frozen=True, kw_only=True):
     entries: int
 
 
+# Known from now on: a Struct's first use by several threads at once crashes msgspec (0.22).
+msgspec.json.Decoder(LayerRecord)
+
+
 class Layers:
     """The unpacked layers of one instance. Any number of processes may use it at once."""
 

@@ -171,6 +171,10 @@ class OciConfig(Struct, frozen=True, kw_only=True, omit_defaults=True, rename="c
     linux: Linux = Linux()
 
 
+# Known from now on: a Struct's first use by several threads at once crashes msgspec (0.22).
+msgspec.json.Decoder(OciConfig)
+
+
 def decode_config(data: bytes, *, where: str = "config.json") -> OciConfig:
     """Return the typed document. Raises InvalidSpec with the path of what is wrong."""
     try:

@@ -142,6 +142,11 @@ class _Shape(Struct, frozen=True, kw_only=True, rename="camel"):
     fs_layers: Raw | UnsetType = UNSET
 
 
+# Known from now on: a Struct's first use by several threads at once crashes msgspec (0.22).
+for _kind in (Index, Manifest, ImageDocument, Layout, DockerImage, _Shape):
+    msgspec.json.Decoder(_kind)
+
+
 def decode(data: bytes, kind: type[_T], *, what: str) -> _T:
     """Decode and check a JSON document. Raises ValueError that begins with `what`."""
     if len(data) > DOCUMENT_LIMIT:
