@@ -49,7 +49,7 @@ Listener = Callable[[RuntimeEvent], None]
 class _Fault:
     verb: str
     pattern: str
-    error: Exception
+    error: BaseException
     times: int
 
 
@@ -93,7 +93,7 @@ class FakeRuntime:
         """
         self._programs[pattern] = program
 
-    def fail(self, verb: str, pattern: str, error: Exception, *, times: int = 1) -> None:
+    def fail(self, verb: str, pattern: str, error: BaseException, *, times: int = 1) -> None:
         """Let the next `times` calls of a verb on a matching name raise error, without effect."""
         with self._lock:
             self._faults.append(_Fault(verb, pattern, error, times))

@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -19,7 +20,17 @@ from orchestrator.run.clock import SystemClock
 from orchestrator.run.supervisor import Outcome, Supervisor
 from orchestrator.store.backend import Write
 from orchestrator.store.sqlite import SqliteStore
-from runtime.api import Exit, ExitKind, ImageError, KeeperGone, NotFound, RuntimeFault, Status
+from runtime.api import (
+    ContainerId,
+    ContainerRequest,
+    Exit,
+    ExitKind,
+    ImageError,
+    KeeperGone,
+    NotFound,
+    RuntimeFault,
+    Status,
+)
 from tests.support.fake_runtime import FakeRuntime
 from tests.support.waiting import slow_factor
 
@@ -388,6 +399,78 @@ def test_lasting_faults_fail_the_command_and_are_tried_again(tmp_path: Path) -> 
     run(scenario, tmp_path)
 
 
+def test_defect_in_a_round_fails_the_command_and_the_project_goes_on(tmp_path: Path) -> None:
+    async def scenario(path: Path) -> None:
+        async with a_bench(path) as bench:
+            bench.runtime.fail("create", "demo-db-1", ZeroDivisionError("a defect"))
+            outcome = await bench.up()
+            assert (outcome.ok, outcome.error) == (False, "a defect")
+            await bench.eventually(lambda: bench.states().get("demo-web-1") == "running")
+
+    run(scenario, tmp_path)
+
+
+def test_project_that_never_comes_to_rest_is_told_of_and_does_not_spin(tmp_path: Path) -> None:
+    class Forgetful(FakeRuntime):
+        """Loses the label by which a change is noticed."""
+
+        def create(self, request: ContainerRequest) -> ContainerId:
+            labels = {**request.labels, "com.docker.compose.config-hash": "other"}
+            return super().create(replace(request, labels=labels))
+
+    async def scenario(path: Path) -> None:
+        runtime = Forgetful()
+        runtime.add_image("app")
+        async with a_bench(path, runtime) as bench:
+            outcome = await bench.up(a_document({"web": {"image": "app"}}))
+            assert outcome.error.startswith("project demo does not come to rest: stop demo-web-1")
+
+    run(scenario, tmp_path)
+
+
+def test_commands_that_wait_are_told_when_the_manager_leaves(tmp_path: Path) -> None:
+    async def scenario(path: Path) -> None:
+        async with a_bench(path) as bench:
+            gate = bench.runtime.gate("create", "demo-db-1")
+            command = asyncio.create_task(bench.up())
+            await bench.eventually(lambda: "create demo-db-1" in bench.runtime.trace)
+            closing = asyncio.create_task(bench.supervisor.close())
+            assert "the manager is leaving" in (await command).error
+            gate.set()
+            await closing
+
+    run(scenario, tmp_path)
+
+
+def test_rest_is_told(tmp_path: Path) -> None:
+    async def scenario(path: Path) -> None:
+        async with a_bench(path) as bench:
+            idle: list[bool] = []
+            bench.supervisor.on_rest = lambda: idle.append(bench.supervisor.idle())
+            await bench.up(a_document({"web": {"image": "app"}}))
+            await bench.eventually(lambda: idle == [False])
+            bench.runtime.end("demo-web-1")
+            await bench.eventually(lambda: idle[-1])
+
+    run(scenario, tmp_path)
+
+
+def test_container_of_nobody_is_stopped_with_the_default_grace(tmp_path: Path) -> None:
+    async def scenario(path: Path) -> None:
+        async with a_bench(path) as bench:
+            image = bench.runtime.resolve("app")
+            request = ContainerRequest(name="alone", image=image.id, image_reference="app")
+            alone = bench.runtime.create(request)
+            await bench.supervisor.start_container(alone)
+            assert bench.states() == {"alone": "running"}
+            bench.runtime.emit("start", kind="container")
+            await bench.supervisor.stop_container(alone)
+            await bench.supervisor.remove_container(alone)
+            assert bench.states() == {}
+
+    run(scenario, tmp_path)
+
+
 def test_newer_revision_wins_while_the_older_one_is_under_way(tmp_path: Path) -> None:
     async def scenario(path: Path) -> None:
         async with a_bench(path) as bench:
@@ -446,8 +529,6 @@ def test_stop_keeps_containers_and_up_brings_them_back(tmp_path: Path) -> None:
 def test_system_stop_halts_projects_and_stops_strangers(tmp_path: Path) -> None:
     async def scenario(path: Path) -> None:
         async with a_bench(path) as bench:
-            from runtime.api import ContainerRequest
-
             image = bench.runtime.resolve("app")
             alone = bench.runtime.create(
                 ContainerRequest(name="alone", image=image.id, image_reference="app")
