@@ -12,6 +12,8 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from orchestrator.ui.progress import details_shown
+
 _MARKS = {
     "Working": ("⠿", "blue"),
     "Done": ("✔", "green"),
@@ -56,7 +58,7 @@ class LiveView:
         """Take a record; the newest of an id is what is shown."""
         row = self._rows.setdefault(str(record["id"]), _Row())
         row.status, row.text = str(record["status"]), str(record["text"])
-        row.details = str(record.get("details", ""))
+        row.details = details_shown(record).strip()
         row.ended = None if row.status == "Working" else time.monotonic()
 
     def _render(self) -> RenderableType:
@@ -67,12 +69,11 @@ class LiveView:
         for name, row in self._rows.items():
             mark, colour = _MARKS.get(row.status, ("·", "white"))
             seconds = (row.ended or time.monotonic()) - row.began
-            told = row.details if row.status in {"Error", "Warning"} else ""
             lines.add_row(
                 Text(f" {mark}", style=colour),
                 Text(name),
                 Text(row.text, style=colour),
-                Text(told, style=colour),
+                Text(row.details, style=colour),
                 Text(f"{seconds:.1f}s", style="blue"),
             )
         outer = Table.grid()

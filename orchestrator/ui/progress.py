@@ -49,6 +49,17 @@ def progress_view(
             return PlainView(stream)
 
 
+def details_shown(record: Record) -> str:
+    """Return the details that people need: why something went wrong, and how far an image is."""
+    details = str(record.get("details", ""))
+    is_image = str(record["id"]).startswith("Image ")
+    return (
+        f" {details}"
+        if details and (is_image or record.get("status") in {"Error", "Warning"})
+        else ""
+    )
+
+
 class _Lines:
     """A view that keeps nothing."""
 
@@ -71,9 +82,7 @@ class PlainView(_Lines):
     """One line a record: ` Container demo-web-1 Created`."""
 
     def show(self, record: Record) -> None:
-        details = record.get("details", "")
-        is_told = details and record.get("status") in {"Error", "Warning"}
-        self._stream.write(f" {record['id']} {record['text']}{f' {details}' if is_told else ''}\n")
+        self._stream.write(f" {record['id']} {record['text']}{details_shown(record)}\n")
         self._stream.flush()
 
 
