@@ -18,7 +18,7 @@ from tests.support.busybox import busybox_rootfs
 from tests.support.machine import hierarchies
 from tests.support.needs import needs
 from tests.support.sandbox import paths_of
-from tests.support.waiting import eventually
+from tests.support.waiting import eventually, slow_factor
 
 pytestmark = needs("root", "busybox")
 
@@ -41,7 +41,7 @@ class Oci:
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
-            timeout=20,
+            timeout=20 * slow_factor(),
             check=False,
         )
         assert done.returncode == code, (arguments, done.returncode, done.stderr)
@@ -66,7 +66,7 @@ class Oci:
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=out,
-                timeout=20,
+                timeout=20 * slow_factor(),
                 check=False,
             )
         said = log.read_text()
@@ -231,7 +231,7 @@ def test_run_hands_signals_on(oci: Oci) -> None:
         assert running.stdout.readline() == "up\n"
         running.send_signal(signal.SIGTERM)
         assert running.stdout.readline() == "got\n"
-        assert running.wait(10) == 3
+        assert running.wait(10 * slow_factor()) == 3
 
 
 def test_delete_force_kills_and_can_be_interrupted_anywhere(oci: Oci, root_dir: Path) -> None:
@@ -320,7 +320,7 @@ def test_another_root_is_another_instance(oci: Oci, root_dir: Path) -> None:
     with (root_dir / "log").open("w") as log:
         done = subprocess.run(
             [sys.executable, "-m", "runtime.cli", "--root", str(other), "create", "-b", str(oci.bundle), "c1"],
-            stdin=subprocess.DEVNULL, stdout=log, stderr=log, timeout=20, check=False,
+            stdin=subprocess.DEVNULL, stdout=log, stderr=log, timeout=20 * slow_factor(), check=False,
         )  # fmt: skip
     assert done.returncode == 0, (root_dir / "log").read_text()
     assert oci("state", "c1", code=1).stderr == "trice-runtime: no such container: c1\n"

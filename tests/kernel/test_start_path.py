@@ -24,6 +24,7 @@ from runtime.spec.config import (
 from tests.support.busybox import busybox_rootfs
 from tests.support.launching import REPOSITORY, Attempt, a_config, launch, launch_one, shell
 from tests.support.needs import needs
+from tests.support.waiting import slow_factor
 
 pytestmark = needs("root", "busybox")
 
@@ -394,7 +395,7 @@ print(json.dumps([[p, o, see(p, **o)] for p in json.loads(sys.argv[2]) for o in 
             text=True,
             cwd=REPOSITORY,
             env={**os.environ, "TRICE_NO_OPENAT2": variable},
-            timeout=20,
+            timeout=20 * slow_factor(),
             check=False,
         )
         assert done.returncode == 0, done.stderr
@@ -458,7 +459,7 @@ def test_what_enters_a_container_imports_next_to_nothing() -> None:
         [sys._base_executable, "-I", "-S", "-c", script, str(REPOSITORY)],  # type: ignore[attr-defined]
         capture_output=True,
         text=True,
-        timeout=20,
+        timeout=20 * slow_factor(),
         check=True,
     )
     heavy = {

@@ -23,10 +23,11 @@ import msgspec
 from runtime.api import ContainerRequest, Digest, ImageConfig, Mount
 from runtime.container.defaults import default_config
 from runtime.spec.config import OciConfig, decode_config, encode_config
+from tests.support.waiting import slow_factor
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-TIMEOUT_S = 25
-_HANG_S = 10.0
+TIMEOUT_S = 25 * slow_factor()
+_HANG_S = 10 * slow_factor()
 CONTAINER_ID = "0123456789abcdef" * 4
 
 
