@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 from dataclasses import replace
@@ -19,6 +20,7 @@ from runtime.image.store import ImageStore
 from runtime.paths import Paths, paths_from
 from tests.support.modes import open_to_others
 from tests.support.needs import needs
+from tests.support.waiting import eventually
 
 pytestmark = [needs("root"), pytest.mark.timeout(120)]
 
@@ -157,6 +159,7 @@ def test_a_progress_that_raises_ends_it(store: ImageStore, paths: Paths) -> None
 
 SCRIPT = """
 import os, sys
+from pathlib import Path
 from runtime.api import BootstrapRequest
 from runtime.image.bootstrap import bootstrap
 from runtime.image.store import ImageStore
@@ -166,7 +169,7 @@ def tell(line):
         os.kill(os.getpid(), 9)
 bootstrap(ImageStore(paths_from({"TRICE_ROOT": sys.argv[1]})), BootstrapRequest(
     distribution="debian", suite="bookworm", variant="extract", packages=("busybox-static",),
-    reference="x", where="here"), tell)
+    reference="x", where="here"), tell, apt=Path(sys.argv[3] if len(sys.argv) > 3 else "/etc/apt"))
 """
 
 
@@ -199,6 +202,41 @@ def test_killed_on_the_way_it_leaves_no_process_and_no_mount(paths: Paths, line:
     with store.work():
         assert len(os.listdir(paths.work)) == 1
     nothing_is_kept(store, paths)
+
+
+def test_killed_while_the_archive_keeps_silent(paths: Paths, apt: Path) -> None:
+    """Nothing would wake it for two minutes. Seen to fail without setpriv, and without unshare's --kill-child."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        port = silent.getsockname()[1]
+        (apt / "sources.list").write_text(f"deb http://127.0.0.1:{port}/debian bookworm main\n")
+        run = subprocess.Popen([sys.executable, "-c", SCRIPT, paths.lib.parent, "nothing", apt])
+        try:
+            silent.settimeout(20)
+            connection, _ = silent.accept()  # apt is downloading now
+            with connection:
+                assert inside(paths) != []
+                run.kill()
+                run.wait(20)
+                eventually(lambda: inside(paths) == [], what="nothing of it runs", timeout_s=10)
+        finally:
+            run.kill()
+            run.wait(20)
+    with ImageStore(paths).work():
+        pass
+    nothing_is_kept(ImageStore(paths), paths)
+
+
+def inside(paths: Paths) -> list[int]:
+    """Return the processes that see this instance's work directory mounted somewhere."""
+    found = []
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            is_inside = f"{paths.work}/" in Path(f"/proc/{pid}/mountinfo").read_text()
+        except OSError:
+            continue  # it is gone
+        if is_inside:
+            found.append(int(pid))
+    return found
 
 
 def nothing_is_kept(store: ImageStore, paths: Paths) -> None:
