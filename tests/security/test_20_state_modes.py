@@ -1,7 +1,7 @@
 """security.md row 20: nothing that trice keeps is open to other users, whatever the umask was.
 
-Seen to fail: with the chmod in `files.make_directory` and `new_file` taken out (umask 0 then gives 0777 and 0666 where
-a mode is not said), and with a work directory left at 0711.
+Seen to fail with the modes taken out of `files.make_directory`, of `files.work_directory` and of `files.new_file`, one
+after the other: the umask of 0 then leaves 0777 and 0666.
 """
 
 from __future__ import annotations
