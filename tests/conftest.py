@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from runtime.paths import Paths
 from tests.support import leaks, machine, needs, sandbox
@@ -18,6 +19,11 @@ WATCHED = ("kernel", "contract", "security", "e2e", "chaos")
 """Folders whose every test ends with the leak check."""
 
 OURS = leaks.new_ours()
+
+
+# How long an example takes says nothing on a machine that does other things, too.
+settings.register_profile("trice", deadline=None)
+settings.load_profile("trice")
 
 
 def pytest_configure(config: pytest.Config) -> None:
