@@ -1,12 +1,12 @@
 """The orchestrator's exceptions: one small tree, raised here, printed by the CLI alone.
 
-    OrchestratorError(Exception)
-    ├─ LoadErrors(problems)         every problem of one loading phase; each a Problem with its place
-    ├─ CycleError(services)         a dependency cycle, first service repeated at the end
-    ├─ NotFoundError                no such service, no such project
-    ├─ PlanConflict                 desired state that cannot be planned
-    ├─ StoreConflict(revision)      somebody else wrote first
-    └─ ManagerGone                  the API socket does not answer
+OrchestratorError(Exception)
+├─ LoadErrors(problems)         every problem of one loading phase; each a Problem with its place
+├─ CycleError(services)         a dependency cycle, first service repeated at the end
+├─ NotFoundError                no such service, no such project
+├─ PlanConflict                 desired state that cannot be planned
+├─ StoreConflict(revision)      somebody else wrote first
+└─ ManagerGone                  the API socket does not answer
 """
 
 from __future__ import annotations
