@@ -10,8 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from types import MappingProxyType
-from typing import NewType, Protocol
+from typing import Protocol
 
 from runtime.errors import (
     AlreadyExists,
@@ -27,25 +26,38 @@ from runtime.errors import (
     RuntimeFault,
 )
 from runtime.paths import ROOT_VARIABLE, Paths, paths_from
+from runtime.process_types import (
+    ContainerStats,
+    ExecRequest,
+    ExecSession,
+    NetworkStats,
+    PathState,
+    ProcessInfo,
+)
+from runtime.request import (
+    NO_LIMITS,
+    Blkio,
+    BlkioDevice,
+    ContainerId,
+    ContainerRequest,
+    Device,
+    Digest,
+    Limits,
+    Mount,
+    Namespaces,
+    Security,
+    empty,
+)
 
 __all__ = [
-    "ROOT_VARIABLE", "AlreadyExists", "BootstrapRequest", "ContainerId", "ContainerRequest", "ContainerState",
-    "Containers", "Digest", "DigestMismatch", "Exit", "ExitKind", "HostFacts", "ImageConfig", "ImageError",
-    "ImageState", "Images", "InvalidSpec", "InvalidState", "KeeperGone", "KernelRefused", "LaunchFailed",
-    "Limits", "LogChunk", "LogOptions", "Logs", "Mount", "NotFound", "Paths", "ReferenceInvalid", "Runtime",
-    "RuntimeEvent", "RuntimeFault", "Snapshot", "Status", "open_runtime", "paths_from", "start_keeper",
+    "ROOT_VARIABLE", "AlreadyExists", "Blkio", "BlkioDevice", "BootstrapRequest", "ContainerId", "ContainerRequest",
+    "ContainerState", "ContainerStats", "Containers", "Device", "Digest", "DigestMismatch", "ExecRequest",
+    "ExecSession", "Exit", "ExitKind", "HostFacts", "ImageConfig", "ImageError", "ImageState", "Images",
+    "InvalidSpec", "InvalidState",
+    "KeeperGone", "KernelRefused", "LaunchFailed", "Limits", "LogChunk", "LogOptions", "Logs", "Mount", "Namespaces",
+    "NetworkStats", "NotFound", "PathState", "Paths", "ProcessInfo", "Processes", "ReferenceInvalid", "Runtime",
+    "RuntimeEvent", "RuntimeFault", "Security", "Snapshot", "Status", "open_runtime", "paths_from", "start_keeper",
 ]  # fmt: skip
-
-ContainerId = NewType("ContainerId", str)
-"""64 lower-case hex digits."""
-Digest = NewType("Digest", str)
-"""`sha256:` and 64 lower-case hex digits."""
-
-EMPTY: Mapping[str, str] = MappingProxyType({})
-
-
-def _empty() -> Mapping[str, str]:
-    return EMPTY
 
 
 class Status(StrEnum):
@@ -53,6 +65,8 @@ class Status(StrEnum):
 
     CREATED = "created"
     RUNNING = "running"
+    PAUSED = "paused"
+    """Running, and stopped where it is by `pause`."""
     EXITED = "exited"
     DEAD = "dead"
     """Half removed: only `remove` is allowed."""
@@ -64,7 +78,9 @@ class ExitKind(StrEnum):
     CODE = "code"
     SIGNAL = "signal"
     OOM = "oom"
-    """Killed by the kernel for the container's own memory limit."""
+    """Its pid 1 was killed by the kernel for the container's own memory limit."""
+    SYSTEM_OOM = "system-oom"
+    """Its pid 1 was killed because the whole machine had no memory left."""
     LAUNCH = "launch"
     """It never ran: the start failed."""
     LOST = "lost"
@@ -86,55 +102,6 @@ class Exit:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
-    """What a container may use; None is no limit."""
-
-    cpus: float | None = None
-    memory_bytes: int | None = None
-    pids: int | None = None
-    """Processes and threads; None is the runtime's default of 4096, -1 no limit."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Mount:
-    """A mount beside the defaults. `kind` is "bind" or "tmpfs"; `target` is a path in the container."""
-
-    kind: str
-    target: str
-    source: str = ""
-    is_read_only: bool = False
-    options: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ContainerRequest:
-    """Everything that is needed to create one container. None means "as the image says"."""
-
-    name: str
-    image: Digest
-    """The image's id: the digest of its config."""
-    image_reference: str
-    """As the user wrote it, for people."""
-    entrypoint: tuple[str, ...] | None = None
-    command: tuple[str, ...] | None = None
-    """entrypoint not None drops the image's command (compose-format §12.1)."""
-    environment: Mapping[str, str | None] = field(default_factory=lambda: MappingProxyType({}))
-    """None removes the variable, the image's included."""
-    working_dir: str | None = None
-    user: str | None = None
-    """`name|uid[:group|gid]`; names are looked up in the container's own /etc/passwd and /etc/group."""
-    hostname: str | None = None
-    """None: the first 12 digits of the container's id."""
-    domainname: str | None = None
-    labels: Mapping[str, str] = field(default_factory=_empty)
-    annotations: Mapping[str, str] = field(default_factory=_empty)
-    limits: Limits = Limits()
-    mounts: tuple[Mount, ...] = ()
-    is_read_only: bool = False
-    stop_signal: str | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class ContainerState:
     """One container as it is observed. Nothing here is remembered that can be asked of the kernel."""
 
@@ -148,7 +115,7 @@ class ContainerState:
     command: tuple[str, ...]
     """The argument vector that is or will be executed."""
     stop_signal: str = "SIGTERM"
-    limits: Limits = Limits()
+    limits: Limits = NO_LIMITS
     pid: int | None = None
     """The host's pid of the container's pid 1, while running."""
     attempt: int = 0
@@ -158,6 +125,16 @@ class ContainerState:
     """Of the last attempt that ended; None while the first one runs."""
     oom_kills: int = 0
     """How many of its processes the kernel killed for its memory limit, in this attempt."""
+    is_paused: bool = False
+    tty: bool = False
+    open_stdin: bool = False
+    request: ContainerRequest | None = None
+    """What was asked for: what `inspect` shows beside what is observed."""
+
+    @property
+    def is_running(self) -> bool:
+        """Whether it has a process, paused or not."""
+        return self.status in {Status.RUNNING, Status.PAUSED}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -166,11 +143,11 @@ class ImageConfig:
 
     entrypoint: tuple[str, ...] = ()
     command: tuple[str, ...] = ()
-    environment: Mapping[str, str] = field(default_factory=_empty)
+    environment: Mapping[str, str] = field(default_factory=empty)
     working_dir: str = ""
     user: str = ""
     stop_signal: str = ""
-    labels: Mapping[str, str] = field(default_factory=_empty)
+    labels: Mapping[str, str] = field(default_factory=empty)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -197,7 +174,7 @@ class BootstrapRequest:
     packages: tuple[str, ...]
     reference: str
     """The name that the image gets."""
-    labels: Mapping[str, str] = field(default_factory=_empty)
+    labels: Mapping[str, str] = field(default_factory=empty)
     where: str = "x-bootstrap"
     """Path of the request as the user wrote it, for errors."""
 
@@ -214,7 +191,8 @@ class Snapshot:
 class RuntimeEvent:
     """Something happened to a container or an image; also the raw matter of `/events`.
 
-    `action` is docker's word: create start die oom kill destroy; for images load build tag delete;
+    `action` is docker's word: create start die oom kill destroy pause unpause rename
+    update exec_start exec_die; for images load build tag delete;
     `keeper-lost` and `keeper-back` with an empty id.
     """
 
@@ -224,7 +202,7 @@ class RuntimeEvent:
     id: str
     name: str
     at_ns: int
-    attributes: Mapping[str, str] = field(default_factory=_empty)
+    attributes: Mapping[str, str] = field(default_factory=empty)
     """For containers: its labels, `image`, and with `die` `exitCode`."""
 
 
@@ -302,6 +280,64 @@ class Containers(Protocol):
         """Return its state now. Raises NotFound."""
 
 
+class Processes(Protocol):
+    """What can be done with a container that runs, and with its files. NotFound for an unknown one everywhere."""
+
+    def exec(self, container: ContainerId, request: ExecRequest) -> ExecSession:
+        """Start one more process in it; return when its program is executing.
+
+        Raises LaunchFailed (exit_code 126 or 127), InvalidState when it is not running or is paused, InvalidSpec.
+        """
+
+    def attach_stdin(self, container: ContainerId) -> int:
+        """Return a descriptor to write to its stdin (or terminal); the caller closes it, which does not end its stdin.
+
+        Raises InvalidState when it does not run, or has no open stdin.
+        """
+
+    def close_stdin(self, container: ContainerId) -> None:
+        """Let its process read the end once all that was written is read. Idempotent; nothing for a terminal."""
+
+    def resize(self, container: ContainerId, *, rows: int, columns: int) -> None:
+        """Set its terminal's size. Raises InvalidState without a terminal."""
+
+    def pause(self, container: ContainerId) -> None:
+        """Stop all its processes where they are. Raises InvalidState unless it runs; thawed again on any error."""
+
+    def unpause(self, container: ContainerId) -> None:
+        """Let them run on. Raises InvalidState unless it is paused."""
+
+    def top(self, container: ContainerId) -> tuple[ProcessInfo, ...]:
+        """Return its processes by pid, those of execs too. Raises InvalidState when it does not run."""
+
+    def stats(self, container: ContainerId) -> ContainerStats:
+        """Return what it has used. Cheap: some files are read, nothing is waited for."""
+
+    def wait(self, container: ContainerId, *, timeout_s: float | None = None) -> Exit | None:
+        """Return how its attempt ended, when it has; at once when it does not run. None after timeout_s seconds.
+
+        Raises InvalidState for one that was never started.
+        """
+
+    def update(self, container: ContainerId, limits: Limits) -> None:
+        """Set these limits in place of what it had, now and for later starts. Raises InvalidSpec, KernelRefused."""
+
+    def rename(self, container: ContainerId, name: str) -> None:
+        """Give it another name. Raises AlreadyExists."""
+
+    def path_state(self, container: ContainerId, path: str) -> PathState:
+        """Return what is at a path of it, running or not; a last link is not followed. Raises NotFound."""
+
+    def copy_out(self, container: ContainerId, path: str) -> Iterator[bytes]:
+        """Yield a tar stream of a file or directory, named by its last part ("." or a trailing "/.": its content).
+
+        Its processes stand still meanwhile. Close the iterator when it is not read to its end. Raises NotFound.
+        """
+
+    def copy_in(self, container: ContainerId, path: str, tar: Iterator[bytes]) -> None:
+        """Unpack a tar stream into the directory `path`, which must be there. Raises NotFound, InvalidSpec."""
+
+
 class Images(Protocol):
     """The image store."""
 
@@ -329,7 +365,7 @@ class Logs(Protocol):
         """
 
 
-class Runtime(Containers, Images, Logs, Protocol):
+class Runtime(Containers, Processes, Images, Logs, Protocol):
     """All of it. `LocalRuntime` is the real one, tests have a FakeRuntime; one contract suite holds both."""
 
     @property

@@ -38,7 +38,7 @@ def status_words(state: ContainerState, *, now_ns: int, is_restarting: bool = Fa
     ago = f"{human_span(now_ns - ended.finished_at_ns)} ago"
     words = f"{'Restarting' if is_restarting else 'Exited'} ({ended.code}) {ago}"
     match ended.kind:
-        case ExitKind.OOM:
+        case ExitKind.OOM | ExitKind.SYSTEM_OOM:
             return f"{words} (out of memory)"
         case ExitKind.LOST:
             return f"{words} (exit status unknown)"

@@ -11,7 +11,7 @@ from typing import assert_never
 
 from orchestrator.model.project import Condition, Dependency, Service, ServiceName
 from orchestrator.plan.restart import Decision, StartLater, StartNow, is_failure
-from runtime.api import ContainerState, ExitKind, Status
+from runtime.api import ContainerState, ExitKind
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,7 +105,7 @@ def _started(member: Member, course: Course) -> Gate:
     state = member.state
     if member.start_key:
         return Gate(needs=(member.start_key,))
-    if state is not None and state.status is Status.RUNNING:
+    if state is not None and state.is_running:
         return OPEN
     if state is None or state.exit is None or isinstance(member.decision, StartNow):
         why = course.obstacle or "is not started"
@@ -124,7 +124,7 @@ def _not_started(member: Member) -> Gate:
 def _completed(service: ServiceName, member: Member) -> Gate:
     state = member.state
     pending = _wait(f"container {member.name} has to complete", is_stuck=False)
-    if state is None or state.exit is None or state.status is Status.RUNNING:
+    if state is None or state.exit is None or state.is_running:
         return pending
     if isinstance(member.decision, (StartNow, StartLater)):
         return pending

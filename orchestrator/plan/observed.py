@@ -8,7 +8,7 @@ from types import MappingProxyType
 
 from orchestrator.model.project import ServiceName
 from orchestrator.plan import labels
-from runtime.api import ContainerId, ContainerState, ImageState, Status
+from runtime.api import ContainerId, ContainerState, ImageState
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,7 +41,7 @@ class Instance:
 
     @property
     def is_running(self) -> bool:
-        return self.state.status is Status.RUNNING
+        return self.state.is_running
 
 
 def instances(observed: Observed) -> Mapping[ServiceName, tuple[Instance, ...]]:

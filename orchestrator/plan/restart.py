@@ -111,7 +111,7 @@ def remember(memory: Memory, containers: tuple[ContainerState, ...], *, policy: 
 
 def rebase(tally: Tally, container: ContainerState) -> Tally:
     """Return the tally after the user asked for this container to run: the policy counts anew."""
-    is_under_way = container.status is Status.RUNNING or container.exit is None
+    is_under_way = container.is_running or container.exit is None
     ended = max(container.attempt - is_under_way, 0)
     return replace(tally, base=ended, attempt=ended, failures=0, is_held=False)
 
@@ -125,6 +125,8 @@ def describe_exit(end: Exit) -> str:
             return f"killed by signal {end.signal}"
         case ExitKind.OOM:
             return "killed for its memory limit"
+        case ExitKind.SYSTEM_OOM:
+            return "killed because the machine was out of memory"
         case ExitKind.LAUNCH:
             return f"failed to start: {end.message}" if end.message else "failed to start"
         case ExitKind.LOST:

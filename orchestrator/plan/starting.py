@@ -148,7 +148,7 @@ def _fresh_member(name: str, opened: Gate) -> Member:
 def _decision(
     verdict: Verdict, state: ContainerState, tally: Tally, moment: Moment
 ) -> Decision | None:
-    if state.status in {Status.RUNNING, Status.DEAD}:
+    if state.is_running or state.status is Status.DEAD:
         return None
     restart = verdict.service.restart
     return decide(restart, state, tally, now_ns=moment.now_ns, policy=moment.policy)

@@ -13,7 +13,7 @@ from orchestrator.plan.restart import Tally
 from orchestrator.run.execute import execute
 from orchestrator.run.held import Machine
 from orchestrator.run.worker import failure_line
-from runtime.api import ContainerState, Status
+from runtime.api import ContainerState
 
 
 def hold(tally: Tally, _state: ContainerState) -> Tally:
@@ -38,7 +38,7 @@ def stop_rest(machine: Machine, report: Report) -> tuple[int, str]:
             cause="system stop",
         )
         for state in machine.runtime.snapshot().containers
-        if state.status is Status.RUNNING
+        if state.is_running
     )
     results = execute(
         Plan(actions=actions), machine.runtime, parallelism=machine.parallelism, report=report

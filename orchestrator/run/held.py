@@ -26,7 +26,7 @@ from orchestrator.run.execute import Result, execute
 from orchestrator.run.observe import observe
 from orchestrator.run.records import HISTORY_LENGTH, Event, Loader, StoredHistory
 from orchestrator.store.backend import Store, Write
-from runtime.api import ContainerId, Runtime, Status
+from runtime.api import ContainerId, Runtime
 
 MakeDesired = Callable[[Desired | None, Observed], Desired]
 Change = Callable[[Tally], Tally]
@@ -178,7 +178,7 @@ class HeldProject:
                 is_stale=lambda: self.desired is not desired,
             )
             self._record_failures(desired, number, results)
-        is_running = any(state.status is Status.RUNNING for state in observed.containers)
+        is_running = any(state.is_running for state in observed.containers)
         return Round(desired=desired, plan=plan, results=results, is_running=is_running)
 
     def will_start(self, container: ContainerId) -> bool:
@@ -189,8 +189,8 @@ class HeldProject:
         project = desired.project if desired is not None else None
         observed = observe(machine.runtime, self.name, project, node=machine.node)
         state = next((each for each in observed.containers if each.id == container), None)
-        if state is None or state.status is Status.RUNNING or desired is None:
-            return state is not None and state.status is Status.RUNNING
+        if state is None or state.is_running or desired is None:
+            return state is not None and state.is_running
         plan = self._decide(desired, observed, memory)
         is_started = any(
             isinstance(each, StartContainer) and each.container == container
