@@ -90,6 +90,6 @@ def loads(data: bytes) -> Json:
 def dumps(value: object) -> bytes:
     """Return the compact JSON of plain values: sorted keys, ASCII; same value, same bytes.
 
-    Raises TypeError for what JSON cannot say, ValueError for a value that contains itself.
+    Raises TypeError for what JSON cannot say, ValueError for NaN, infinity and a value that contains itself.
     """
     return "".join(_encode(value, 0)).encode()
