@@ -11,9 +11,9 @@ ROOT = Path(__file__).parents[2]
 
 
 def test_every_branch_of_the_planner_is_tested(tmp_path: Path) -> None:
-    tests = sorted(str(path) for path in Path(__file__).parent.glob("test_plan_*.py"))
-    tests.remove(str(Path(__file__)))
-    tests.append(str(Path(__file__).parent / "test_reconcile.py"))
+    here = Path(__file__)
+    found = {*here.parent.glob("test_plan_*.py"), *here.parent.glob("test_reconcile*.py")}
+    tests = sorted(str(path) for path in found - {here})
     environment = os.environ | {"COVERAGE_FILE": str(tmp_path / "coverage")}
 
     def coverage(*arguments: str) -> subprocess.CompletedProcess[str]:
