@@ -58,9 +58,12 @@ def launch(prepared: Prepared, stdio: tuple[int, int, int]) -> Launched:
         pid, pidfd = ns.clone(prepared.flags)
         if pid == 0:
             _become_container(prepared, stdio, theirs.fileno())
+    except BaseException:
+        ours.close()
+        raise
     finally:
         _signal.pthread_sigmask(_signal.SIG_SETMASK, mask)
-    theirs.close()
+        theirs.close()
     return Launched(pid, pidfd, ours.detach())
 
 
