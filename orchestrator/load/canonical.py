@@ -11,6 +11,9 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TypeAlias
 
+from orchestrator.load.hosts import extra_hosts
+from orchestrator.load.mounts import device, file_mode, gpu, mounted_file, number_mode, volume
+from orchestrator.load.ports import ports
 from orchestrator.load.scalars import parse_number, text_of
 from orchestrator.load.tree import (
     Findings,
@@ -21,6 +24,9 @@ from orchestrator.load.tree import (
     PathTable,
     Scalar,
     Tag,
+    find,
+    plain,
+    with_entries,
 )
 from orchestrator.load.words import split_words
 from orchestrator.model.project import Place
@@ -215,33 +221,180 @@ def mapping(place: Place, **values: str | int | bool | None) -> Map:
     return Map({key: Scalar(value, place) for key, value in values.items()}, place)
 
 
-_SERVICE: dict[str, Rule] = {
-    "build": field_of("context"),
-    "command": command,
-    "entrypoint": command,
-    "environment": pairs,
+def external(node: Node, path: Path, findings: Findings) -> Node:
+    """The old `external: {name: x}` becomes `external: true` and `name: x`."""
+    old = find(node, "external")
+    if not isinstance(node, Map) or not isinstance(old, Map):
+        return node
+    findings.warning(
+        old.place, (*path, "external"), "deprecated", "write `external: true` and `name:`"
+    )
+    entries = {**node.entries, "external": Scalar(True, old.place)}
+    name, given = old.get("name"), node.get("name")
+    if name is not None:
+        if given is not None and plain(given) != plain(name):
+            why = "name and external.name differ"
+            findings.problem(old.place, (*path, "external"), why, "write `name:` only")
+        entries["name"] = name
+    return with_entries(node, entries)
+
+
+def health_test(node: Node, _path: Path, _findings: Findings) -> Node:
+    """A string is a command line for the shell."""
+    if isinstance(node, Scalar) and isinstance(node.value, str):
+        words = (Scalar("CMD-SHELL", node.place), replace(node, tag=None))
+        return List(words, node.place, node.tag)
+    return node
+
+
+def gpus(node: Node, path: Path, findings: Findings) -> Node:
+    """`all` becomes a list of one entry without conditions."""
+    if isinstance(node, Scalar) and node.value == "all":
+        return List((mapping(node.place, count=-1),), node.place, node.tag)
+    return string_list(node, path, findings)
+
+
+def texts(node: Node, path: Path, findings: Findings) -> Node:
+    """A mapping of numbers and booleans becomes one of their texts; null is the empty string."""
+    return labels(node, path, findings)
+
+
+def option(node: Node, path: Path, findings: Findings) -> Node:
+    """A provider's option is a list of texts."""
+    node = string_list(node, path, findings)
+    if isinstance(node, List):
+        items = tuple(text(item, path, findings) for item in node.items)
+        return replace(node, items=items)
+    return node
+
+
+def pull_policy(node: Node, _path: Path, _findings: Findings) -> Node:
+    if isinstance(node, Scalar) and node.value == "if_not_present":
+        return replace(node, value="missing")
+    return node
+
+
+def ssh(node: Node, path: Path, findings: Findings) -> Node:
+    """`[default, id=path]` becomes a mapping, in which `default` alone may have no path."""
+    node = pairs(node, path, findings)
+    for key, child in node.entries.items() if isinstance(node, Map) else ():
+        if isinstance(child, Scalar) and child.value is None and key != "default":
+            why = f'invalid ssh key "{key}"'
+            findings.problem(child.place, path, why, "expected `default` or ID=PATH")
+    return node
+
+
+_BUILD: dict[str, Rule] = {
+    "": field_of("context"),
+    "args": pairs,
     "labels": labels,
-    "annotations": labels,
-    "env_file": env_file,
-    "depends_on": depends_on,
-    "networks": keyed,
-    "models": keyed,
-    "extends": field_of("service"),
-    "mem_limit": size,
-    "stop_grace_period": duration,
-    "cpus": number,
-    "pids_limit": number,
-    "deploy.labels": labels,
-    "deploy.resources.limits.cpus": number,
-    "deploy.resources.limits.memory": size,
-    "deploy.resources.reservations.cpus": number,
-    "deploy.resources.reservations.memory": size,
+    "additional_contexts": pairs,
+    "ssh": ssh,
+    "shm_size": size,
+    "secrets.*": mounted_file,
+    "secrets.*.mode": file_mode,
+    "no_cache_filter": string_list,
+    "extra_hosts": extra_hosts,
+    "provenance": text,
+    "sbom": text,
 }
+_DEPLOY: dict[str, Rule] = {
+    "labels": labels,
+    "resources.limits.cpus": number,
+    "resources.limits.memory": size,
+    "resources.reservations.cpus": number,
+    "resources.reservations.memory": size,
+    "resources.reservations.devices.*": gpu,
+    "resources.reservations.devices.*.options": texts,
+    "update_config.delay": duration,
+    "update_config.monitor": duration,
+    "rollback_config.delay": duration,
+    "rollback_config.monitor": duration,
+    "restart_policy.delay": duration,
+    "restart_policy.window": duration,
+}
+_VOLUMES: dict[str, Rule] = {
+    "*": volume,
+    "*.volume.labels": labels,
+    "*.tmpfs.size": size,
+    "*.tmpfs.mode": number_mode,
+}
+_HOOKS: dict[str, Rule] = {
+    f"{hook}.{key}": rule
+    for hook in ("post_start.*", "pre_stop.*", "pre_start.*", "develop.watch.*.exec")
+    for key, rule in (("command", command), ("environment", pairs))
+}
+
+
+def _below(prefix: str, rules: dict[str, Rule]) -> dict[str, Rule]:
+    return {f"{prefix}.{key}" if key else prefix: rule for key, rule in rules.items()}
+
+
+_SERVICE: dict[str, Rule] = {
+    **_below("build", _BUILD),
+    **_below("deploy", _DEPLOY),
+    **_below("volumes", _VOLUMES),
+    **_HOOKS,
+    "annotations": labels,
+    "blkio_config.device_read_bps.*.rate": size,
+    "blkio_config.device_read_iops.*.rate": size,
+    "blkio_config.device_write_bps.*.rate": size,
+    "blkio_config.device_write_iops.*.rate": size,
+    "command": command,
+    "configs.*": mounted_file,
+    "configs.*.mode": file_mode,
+    "cpus": number,
+    "depends_on": depends_on,
+    "devices.*": device,
+    "develop.watch.*.ignore": string_list,
+    "develop.watch.*.include": string_list,
+    "dns": string_list,
+    "dns_search": string_list,
+    "entrypoint": command,
+    "env_file": env_file,
+    "environment": pairs,
+    "expose.*": text,
+    "extends": field_of("service"),
+    "extra_hosts": extra_hosts,
+    "gpus": gpus,
+    "gpus.*": gpu,
+    "gpus.*.options": texts,
+    "group_add.*": text,
+    "healthcheck.interval": duration,
+    "healthcheck.retries": number,
+    "healthcheck.start_interval": duration,
+    "healthcheck.start_period": duration,
+    "healthcheck.test": health_test,
+    "healthcheck.timeout": duration,
+    "label_file": string_list,
+    "labels": labels,
+    "logging.options": texts,
+    "mem_limit": size,
+    "mem_reservation": size,
+    "memswap_limit": size,
+    "models": keyed,
+    "networks": keyed,
+    "networks.*.driver_opts": texts,
+    "pids_limit": number,
+    "ports": ports,
+    "provider.options.*": option,
+    "pull_policy": pull_policy,
+    "secrets.*": mounted_file,
+    "secrets.*.mode": file_mode,
+    "shm_size": size,
+    "stop_grace_period": duration,
+    "storage_opt": texts,
+    "sysctls": labels,
+    "tmpfs": string_list,
+}
+_RESOURCE: dict[str, Rule] = {"": external, "labels": labels, "driver_opts": texts}
 _TOP: dict[str, Rule] = {
+    **_below("networks.*", _RESOURCE),
+    **_below("volumes.*", _RESOURCE),
+    **_below("configs.*", _RESOURCE),
+    **_below("secrets.*", _RESOURCE),
     "include.*": field_of("path", string_list),
     "include.*.path": string_list,
     "include.*.env_file": string_list,
 }
-RULES: PathTable[Rule] = PathTable(
-    {f"services.*.{key}": rule for key, rule in _SERVICE.items()} | _TOP
-)
+RULES: PathTable[Rule] = PathTable(_below("services.*", _SERVICE) | _TOP)

@@ -6,27 +6,26 @@ Looks at enabled services only. The search for cycles is iterative and needs no 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 
-from orchestrator.load.normalise import services_of
+from orchestrator.load.checks import (
+    Check,
+    Context,
+    check_sources,
+    contexts_exist,
+    devices_are_counted_once,
+    health_test_has_a_head,
+    mounts_are_complete,
+    one_dockerfile,
+    one_way_to_the_network,
+    platform_is_built,
+    resources_exist,
+    watches_are_complete,
+)
 from orchestrator.load.profiles import dependencies_of
 from orchestrator.load.scalars import text_of
 from orchestrator.load.tree import NOWHERE, Findings, Map, Node, Path, Scalar, find, is_null
 from orchestrator.load.validate import meant
-
-Check = Callable[["Context", Map, Path], None]
-
-
-class Context:
-    """What a check may look at beside its service."""
-
-    __slots__ = ("defined", "findings", "services", "tree")
-
-    def __init__(self, tree: Map, defined: Collection[str], findings: Findings) -> None:
-        self.tree = tree
-        self.services = services_of(tree)
-        self.defined = defined
-        self.findings = findings
 
 
 def check(tree: Map, defined: Collection[str], findings: Findings) -> None:
@@ -39,6 +38,7 @@ def check(tree: Map, defined: Collection[str], findings: Findings) -> None:
         for rule in CHECKS:
             rule(context, service, ("services", name))
     _container_names(context)
+    check_sources(context)
     _no_cycle(context)
 
 
@@ -143,6 +143,15 @@ CHECKS: tuple[Check, ...] = (
     _dependencies_exist,
     _twins_agree,
     _fixed_name_is_single,
+    resources_exist,
+    one_way_to_the_network,
+    one_dockerfile,
+    contexts_exist,
+    platform_is_built,
+    health_test_has_a_head,
+    mounts_are_complete,
+    devices_are_counted_once,
+    watches_are_complete,
 )
 
 

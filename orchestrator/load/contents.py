@@ -1,4 +1,4 @@
-"""Env files of enabled services, folded into their environment (compose-format §2.3, §5).
+"""Env and label files of enabled services, folded into what they are for (§2.3, §5).
 
 Runs last, so that files of services that are not enabled are never read.
 """
@@ -25,15 +25,19 @@ from orchestrator.load.tree import (
 )
 
 
-def fold_env_files(tree: Map, source: Source, environment: Environment, findings: Findings) -> Map:
-    """Return the tree with what its env files say in `environment`, which they do not override."""
+def fold_files(tree: Map, source: Source, environment: Environment, findings: Findings) -> Map:
+    """Return the tree with what `env_file` and `label_file` say in `environment` and `labels`.
+
+    What a service says itself wins over its files.
+    """
     services = {}
     for name, service in services_of(tree).items():
-        path = ("services", name, "env_file")
-        files = service.get("env_file")
-        if isinstance(files, List):
-            variables = _read_all(files, path, source, environment, findings)
-            service = _with_variables(without_entry(service, "env_file"), variables)
+        for key, into in (("env_file", "environment"), ("label_file", "labels")):
+            files = service.get(key)
+            if isinstance(files, List):
+                path = ("services", name, key)
+                variables = _read_all(files, path, source, environment, findings)
+                service = _with_variables(without_entry(service, key), into, variables)
         services[name] = service
     return with_services(tree, services) if services else tree
 
@@ -49,7 +53,7 @@ def _read_all(
         return variables[name].value if value is None and name in variables else value
 
     for index, entry in enumerate(files.items):
-        file = find(entry, "path")
+        file = find(entry, "path") if isinstance(entry, Map) else entry
         if not isinstance(file, Scalar) or not isinstance(file.value, str):
             continue
         if not source.is_file(file.value):
@@ -57,9 +61,11 @@ def _read_all(
             if not isinstance(required, Scalar) or required.value is not False:
                 is_directory = source.is_directory(file.value)
                 reason = "is a directory" if is_directory else "not found"
-                why = f"env file {file.value} {reason}"
+                what = "label file" if path[-1] == "label_file" else "env file"
+                why = f"{what} {file.value} {reason}"
                 hint = "with `required: false` it may be missing"
-                findings.problem(file.place, (*path, index), why, "" if is_directory else hint)
+                hint = "" if is_directory or what == "label file" else hint
+                findings.problem(file.place, (*path, index), why, hint)
             continue
         variables.update(_read(entry, file.value, source, look_up, findings))
     return variables
@@ -83,9 +89,9 @@ def _read(
     return parse_env(text, file, look_up, findings)
 
 
-def _with_variables(service: Map, variables: dict[str, Variable]) -> Map:
-    """Return the service with the variables below those that it sets itself."""
-    own = service.get("environment")
+def _with_variables(service: Map, key: str, variables: dict[str, Variable]) -> Map:
+    """Return the service with the variables in `key`, below those that it sets there itself."""
+    own = service.get(key)
     set_here = dict(own.entries) if isinstance(own, Map) else {}
     added: dict[str, Node] = {
         name: Scalar(variable.value, variable.place) for name, variable in variables.items()
@@ -97,4 +103,4 @@ def _with_variables(service: Map, variables: dict[str, Variable]) -> Map:
     if isinstance(own, Map):
         places |= own.keys or {}
     merged = Map(entries, own.place if isinstance(own, Map) else service.place, places)
-    return with_entry(service, "environment", merged)
+    return with_entry(service, key, merged)

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TypeAlias
 
+from orchestrator.load import mounts, ports
 from orchestrator.load.scalars import text_of
 from orchestrator.load.tree import (
     Findings,
@@ -74,7 +75,13 @@ def by_key(name: str) -> Identity:
     return identity
 
 
+def by_name(node: Node) -> object:
+    """Identity by the text before an equals sign."""
+    return text_of(node.value).partition("=")[0] if isinstance(node, Scalar) else whole(node)
+
+
 REPLACE = Replace()
+UNIQUE = Unique(whole)
 _SERVICE: dict[str, MergeRule] = {
     "command": REPLACE,
     "entrypoint": REPLACE,
@@ -82,12 +89,32 @@ _SERVICE: dict[str, MergeRule] = {
     "environment.*": REPLACE,
     "build.args.*": REPLACE,
     "ulimits.*": REPLACE,
+    "build.ulimits.*": REPLACE,
     "logging": ReplaceIfOther("driver"),
     "env_file": Unique(by_key("path")),
-    "profiles": Unique(whole),
+    "ports": Unique(ports.identity),
+    "volumes": Unique(by_key("target")),
+    "devices": Unique(by_key("target")),
+    "configs": Unique(mounts.by_target("/")),
+    "secrets": Unique(mounts.by_target("/run/secrets/")),
+    "dns": Unique(by_name),
+    "dns_search": Unique(by_name),
+    "dns_opt": Unique(by_name),
+    "tmpfs": Unique(by_name),
+    "cap_add": UNIQUE,
+    "cap_drop": UNIQUE,
+    "expose": UNIQUE,
+    "links": UNIQUE,
+    "profiles": UNIQUE,
+    "extra_hosts": UNIQUE,
+    "build.extra_hosts": UNIQUE,
+    "build.tags": UNIQUE,
+    "networks.*.aliases": UNIQUE,
+    "networks.*.link_local_ips": UNIQUE,
 }
 RULES: PathTable[MergeRule] = PathTable(
     {f"services.*.{key}": rule for key, rule in _SERVICE.items()}
+    | {"networks.*.ipam.config": MergeItems(by_key("subnet"))}
 )
 
 

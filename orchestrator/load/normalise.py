@@ -10,22 +10,28 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
+from orchestrator.load.canonical import mapping
 from orchestrator.load.environment import Environment
+from orchestrator.load.references import implied_services, resources
+from orchestrator.load.scalars import text_of
 from orchestrator.load.tree import (
+    List,
     Map,
     Node,
     Scalar,
+    find,
     is_null,
     with_entries,
     with_entry,
+    without_entry,
 )
 
 DEFAULT = "default"
 
 
-def normalise(tree: Map, environment: Environment) -> Map:
+def normalise(tree: Map, environment: Environment, *, directory: str) -> Map:
     """Return the tree with everything said that the format leaves to be understood."""
-    tree = _each_service(tree, _defaults)
+    tree = _each_service(tree, lambda service: _defaults(service, directory))
     tree = resolve_variables(tree, environment)
     return _default_network(tree)
 
@@ -56,12 +62,43 @@ def _each_service(tree: Map, change: Callable[[Map], Map]) -> Map:
 # Defaults of a service
 
 
-def _defaults(service: Map) -> Map:
-    dependencies = service.get("depends_on")
-    if isinstance(dependencies, Map):
-        entries = {name: _dependency(node) for name, node in dependencies.entries.items()}
-        service = with_entry(service, "depends_on", with_entries(dependencies, entries))
+def _defaults(service: Map, directory: str) -> Map:
+    service = _with_dependencies(service)
+    build = service.get("build")
+    if isinstance(build, Map):
+        service = with_entry(service, "build", _build(build, directory))
+    secrets = service.get("secrets")
+    if isinstance(secrets, List):
+        items = tuple(_secret(item) for item in secrets.items)
+        service = with_entry(service, "secrets", replace(secrets, items=items))
+    deploy, scale = service.get("deploy"), service.get("scale")
+    if isinstance(deploy, Map) and scale is not None and "replicas" not in deploy.entries:
+        service = with_entry(service, "deploy", with_entry(deploy, "replicas", scale))
+    hosts = service.get("extra_hosts")
+    if isinstance(hosts, List):
+        service = with_entry(service, "extra_hosts", _sorted(hosts))
     return service
+
+
+def _with_dependencies(service: Map) -> Map:
+    """Say what every declared dependency leaves out, and add those that follow from other keys."""
+    declared = service.get("depends_on")
+    entries = dict(declared.entries) if isinstance(declared, Map) else {}
+    keys = dict(declared.keys or {}) if isinstance(declared, Map) else {}
+    entries = {name: _dependency(node) for name, node in entries.items()}
+    for reference in implied_services(service):
+        if reference.name not in entries:
+            entries[reference.name] = mapping(
+                reference.place,
+                condition="service_started",
+                restart=reference.restart,
+                required=True,
+            )
+            keys[reference.name] = reference.place
+    if not entries:
+        return service
+    place = declared.place if declared is not None else service.place
+    return with_entry(service, "depends_on", Map(entries, place, keys))
 
 
 def _dependency(node: Node) -> Node:
@@ -70,12 +107,61 @@ def _dependency(node: Node) -> Node:
     return node
 
 
+def _build(build: Map, directory: str) -> Map:
+    """Default context and Dockerfile, where an image is not made in another way."""
+    if "x-bootstrap" in build.entries:
+        return build
+    if "context" not in build.entries:
+        build = with_entry(build, "context", Scalar(directory))
+    if "dockerfile" not in build.entries and "dockerfile_inline" not in build.entries:
+        build = with_entry(build, "dockerfile", Scalar("Dockerfile"))
+    hosts, keys = build.get("extra_hosts"), build.get("ssh")
+    if isinstance(hosts, List):
+        build = with_entry(build, "extra_hosts", _sorted(hosts))
+    if isinstance(keys, Map):
+        build = with_entry(build, "ssh", _listed(keys))
+    return build
+
+
+def _sorted(node: List) -> List:
+    def text(item: Node) -> str:
+        return text_of(item.value) if isinstance(item, Scalar) else ""
+
+    return replace(node, items=tuple(sorted(node.items, key=text)))
+
+
+def _listed(node: Map) -> List:
+    """`{default: null, k: p}` becomes `[default, k=p]`, the form that the output has."""
+    items = []
+    for key, child in node.entries.items():
+        value = child.value if isinstance(child, Scalar) else None
+        items.append(Scalar(key if value is None else f"{key}={value}", child.place))
+    return List(tuple(items), node.place)
+
+
+def _secret(node: Node) -> Node:
+    source = find(node, "source")
+    if isinstance(node, Map) and "target" not in node.entries and isinstance(source, Scalar):
+        return with_entry(node, "target", Scalar(f"/run/secrets/{text_of(source.value)}"))
+    return node
+
+
 def _bare_variables(service: Map, environment: Environment) -> Map:
     variables = service.get("environment")
-    if not isinstance(variables, Map):
-        return service
-    entries = {name: _resolved(name, node, environment) for name, node in variables.entries.items()}
-    return with_entry(service, "environment", with_entries(variables, entries))
+    if isinstance(variables, Map):
+        entries = {
+            name: _resolved(name, node, environment) for name, node in variables.entries.items()
+        }
+        service = with_entry(service, "environment", with_entries(variables, entries))
+    build, arguments = service.get("build"), find(service, "build", "args")
+    if isinstance(build, Map) and isinstance(arguments, Map):
+        resolved = {
+            name: _resolved(name, node, environment) for name, node in arguments.entries.items()
+        }
+        known = {name: node for name, node in resolved.items() if not is_null(node)}
+        build = with_entry(build, "args", with_entries(arguments, known))
+        service = with_entry(service, "build", build)
+    return service
 
 
 def _resolved(name: str, node: Node, environment: Environment) -> Node:
@@ -139,3 +225,23 @@ def _named(key: str, node: Node, project: str) -> Node:
     external = body.get("external")
     is_external = isinstance(external, Scalar) and external.value is True
     return with_entry(body, "name", Scalar(key if is_external else f"{project}_{key}"))
+
+
+_USED = ("networks", "volumes", "configs", "secrets", "models")
+
+
+def drop_unused(tree: Map) -> Map:
+    """Return the tree without networks, volumes, … that no service of it uses (§26)."""
+    used = {
+        (reference.section, reference.name)
+        for service in services_of(tree).values()
+        for reference in resources(service)
+    }
+    for section in _USED:
+        node = tree.get(section)
+        if isinstance(node, Map):
+            kept = {name: body for name, body in node.entries.items() if (section, name) in used}
+            tree = without_entry(tree, section)
+            if kept:
+                tree = with_entry(tree, section, with_entries(node, kept))
+    return tree

@@ -14,14 +14,14 @@ from types import MappingProxyType
 from orchestrator.errors import LoadErrors, Problem
 from orchestrator.load import profiles
 from orchestrator.load.consistency import check
-from orchestrator.load.contents import fold_env_files
+from orchestrator.load.contents import fold_files
 from orchestrator.load.decode import decode_project
 from orchestrator.load.discover import STDIN, Found, discover, given_name, normal_name
 from orchestrator.load.environment import Environment
 from orchestrator.load.inforce import refusals
 from orchestrator.load.interpolate import TemplateError, substitute
 from orchestrator.load.model import ModelLoader, Setting
-from orchestrator.load.normalise import name_resources, normalise, services_of
+from orchestrator.load.normalise import drop_unused, name_resources, normalise, services_of
 from orchestrator.load.paths import base_name
 from orchestrator.load.prune import prune
 from orchestrator.load.request import Loaded, LoadRequest, Source
@@ -50,14 +50,12 @@ def load(request: LoadRequest, source: Source) -> Loaded:
     tree = loader.model(documents, setting)
     validate(tree, findings, is_whole=True)
     findings.raise_problems()
-    tree = normalise(with_entry(tree, "name", Scalar(name)), environment)
+    tree = with_entry(tree, "name", Scalar(name))
+    tree = normalise(tree, environment, directory=found.directory)
     tree = _select(tree, request, found.profiles, findings)
-    tree = fold_env_files(tree, source, environment, findings)
+    tree = fold_files(tree, source, environment, findings)
     findings.raise_problems()
-    tree = prune(name_resources(tree, name))
-    refused = refusals(tree)
-    if refused:
-        raise LoadErrors(*refused)
+    tree = prune(name_resources(drop_unused(tree), name))
     project = decode_project(
         tree,
         working_dir=found.directory,
@@ -67,6 +65,7 @@ def load(request: LoadRequest, source: Source) -> Loaded:
     return Loaded(
         project=project,
         warnings=tuple(dict.fromkeys(findings.warnings)),
+        refused=refusals(tree),
         consulted=MappingProxyType(environment.consulted),
         environment=MappingProxyType(environment.flat()),
     )

@@ -10,7 +10,9 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TypeAlias
 
+from orchestrator.load.mounts import is_windows
 from orchestrator.load.paths import absolute
+from orchestrator.load.scalars import text_of
 from orchestrator.load.tree import List, Map, Node, PathTable, Scalar, Tag, find
 
 Absolute: TypeAlias = Callable[[str], str]
@@ -41,6 +43,8 @@ def bind_source(node: Node, make: Absolute) -> Node:
     """The source of a volume entry that is a bind mount."""
     source, kind = find(node, "source"), find(node, "type")
     is_bind = isinstance(kind, Scalar) and kind.value == "bind"
+    if isinstance(source, Scalar) and is_windows(text_of(source.value)):
+        return node
     if isinstance(node, Map) and source is not None and is_bind:
         return replace(node, entries={**node.entries, "source": path(source, make)})
     return node

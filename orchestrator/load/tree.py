@@ -21,7 +21,8 @@ Path: TypeAlias = tuple[str | int, ...]
 T = TypeVar("T")
 
 NOWHERE = Place(file="", line=0, column=0)
-ROOT: Path = ()
+MAX_MADE = 200_000
+"""Values that short forms of one load may stand for; a port range is many."""
 
 
 class Tag(Enum):
@@ -74,9 +75,10 @@ Node: TypeAlias = Scalar | List | Map
 class Findings:
     """What one phase found wrong; all of it is reported together."""
 
-    __slots__ = ("problems", "warnings")
+    __slots__ = ("_room", "problems", "warnings")
 
     def __init__(self) -> None:
+        self._room = MAX_MADE
         self.problems: list[Problem] = []
         self.warnings: list[Problem] = []
 
@@ -85,6 +87,13 @@ class Findings:
 
     def warning(self, place: Place, path: Path, why: str, hint: str = "") -> None:
         self.warnings.append(Problem(place=place, path=path_text(path), why=why, hint=hint))
+
+    def spend(self, count: int, place: Place, path: Path) -> None:
+        """Count values that a short form becomes; LoadErrors when a load makes too many."""
+        self._room -= count
+        if self._room < 0:
+            self.problem(place, path, f"short forms stand for more than {MAX_MADE} values")
+            self.raise_problems()
 
     def raise_problems(self) -> None:
         """End the phase: raise LoadErrors if there were problems, each once, in order of place."""

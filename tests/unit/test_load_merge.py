@@ -83,12 +83,12 @@ def merged(*texts: str) -> object:
         (
             "logging: {driver: a, options: {x: 1}}",
             "logging: {driver: b, options: {y: 2}}",
-            {"logging": {"driver": "b", "options": {"y": 2}}},
+            {"logging": {"driver": "b", "options": {"y": "2"}}},
         ),
         (
             "logging: {driver: a, options: {x: 1}}",
             "logging: {options: {y: 2}}",
-            {"logging": {"driver": "a", "options": {"x": 1, "y": 2}}},
+            {"logging": {"driver": "a", "options": {"x": "1", "y": "2"}}},
         ),
         (
             "ulimits: {nofile: {soft: 1, hard: 2}}",

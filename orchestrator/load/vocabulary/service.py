@@ -32,7 +32,7 @@ from orchestrator.load.vocabulary.values import (
 )
 
 _RESTART = Text(
-    pattern=r"no|always|unless-stopped|on-failure(:[0-9]+)?",
+    pattern=r"(no|always|unless-stopped|on-failure(:[0-9]{1,9})?)?",
     expected="no, always, unless-stopped, on-failure or on-failure:N",
 )
 _CONTAINER_NAME = Text(
@@ -48,7 +48,7 @@ _PROFILE = Text(
     expected='letters, digits, ".", "_" and "-", the first a letter or digit',
 )
 _HOST_NAME = Text(
-    pattern=r"[a-zA-Z0-9_]([a-zA-Z0-9._-]{0,62}[a-zA-Z0-9_])?",
+    pattern=r"([a-zA-Z0-9_]([a-zA-Z0-9._-]{0,62}[a-zA-Z0-9_])?)?",
     expected='at most 64 letters, digits, ".", "_" and "-"',
 )
 _DOMAIN_NAME = Text(
@@ -60,7 +60,7 @@ _SIGNALS = (
     r"|RTMIN(\+[0-9]{1,2})?|RTMAX(-[0-9]{1,2})?"
 )
 _SIGNAL = Text(
-    pattern=rf"(?i:(SIG)?({_SIGNALS}))|[1-9]|[1-5][0-9]|6[0-4]",
+    pattern=rf"(?i:(SIG)?({_SIGNALS}))|([1-9]|[1-5][0-9]|6[0-4])?",
     expected="a signal such as SIGTERM, INT or 15",
 )
 _PORT = Record(
