@@ -128,6 +128,7 @@ def test_rebase_lets_the_policy_count_anew() -> None:
         (exited(3), "exited with code 3"),
         (KILLED, "killed by signal 9"),
         (OOM, "killed for its memory limit"),
+        (exited(137, ExitKind.SYSTEM_OOM), "killed because the machine was out of memory"),
         (exited(127, ExitKind.LAUNCH, "no such file"), "failed to start: no such file"),
         (exited(127, ExitKind.LAUNCH), "failed to start"),
         (LOST, "lost, its exit status is unknown"),
