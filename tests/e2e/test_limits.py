@@ -61,6 +61,7 @@ def _cpu_seconds(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / 100
 
 
+@pytest.mark.vm
 def test_past_its_memory_limit_a_service_is_killed_alone_and_ps_says_so(
     story: Scenario, tmp_path: Path
 ) -> None:
@@ -75,6 +76,7 @@ def test_past_its_memory_limit_a_service_is_killed_alone_and_ps_says_so(
     assert before <= pids_of_instance(paths_of(story.root).cgroup_name)  # keeper and manager too
 
 
+@pytest.mark.vm
 def test_a_fork_bomb_meets_its_pids_limit(story: Scenario, tmp_path: Path) -> None:
     bomb = "bomb() { bomb | bomb & wait; }; bomb; sleep 1000"
     _write(tmp_path, "bomb", bomb, "pids_limit: 24")

@@ -15,8 +15,6 @@ from tests.support import machine
 from tests.support.groups import paths_of, running
 from tests.support.waiting import eventually
 
-pytestmark = pytest.mark.vm
-
 FAMILY = """
 setsid sh -c 'sleep 600 & exec sleep 601' &
 sh -c 'sleep 602 & sleep 603 & exit' &
@@ -54,6 +52,7 @@ def test_a_process_enters_everywhere(hierarchy: Hierarchy, paths: Paths) -> None
     )
 
 
+@pytest.mark.vm
 def test_kill_ends_the_whole_family(hierarchy: Hierarchy) -> None:
     """Sessions, orphans and their children included; nobody outside. Fails when only pid 1 is killed."""
     group = hierarchy.create("family", Limits())
@@ -120,6 +119,7 @@ def test_create_twice_is_one_group(hierarchy: Hierarchy) -> None:
     assert hierarchy.containers() == ("twice",)
 
 
+@pytest.mark.vm
 def test_freeze_and_thaw(hierarchy: Hierarchy) -> None:
     """A spinner uses no CPU while frozen, and goes on after; an error inside thaws too (security.md row 29)."""
     group = hierarchy.create("cold", Limits(cpus=0.5))

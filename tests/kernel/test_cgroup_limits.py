@@ -20,7 +20,6 @@ from runtime.errors import InvalidSpec, KernelRefused, NotFound
 from tests.support.groups import paths_of, running
 from tests.support.waiting import eventually, slow_factor
 
-pytestmark = pytest.mark.vm
 MIB = 1024 * 1024
 HOG = "block = b'x' * (int(__import__('sys').argv[1]) << 20); __import__('time').sleep(600)"
 """Take so many MiB for real, and keep them."""
@@ -44,6 +43,7 @@ def cpu_seconds(pids: list[int]) -> float:
     return sum(int(Path(f"/proc/{pid}/schedstat").read_text().split()[0]) for pid in pids) / 1e9
 
 
+@pytest.mark.vm
 def test_a_spinner_gets_its_quota(hierarchy: Hierarchy) -> None:
     """0.5 CPUs within 10 %, for two spinners together. Seen to fail (about 200 %) with no quota written."""
     group = hierarchy.create("spin", Limits(cpus=0.5))
@@ -66,6 +66,7 @@ def test_a_spinner_gets_its_quota(hierarchy: Hierarchy) -> None:
         assert counted_share == pytest.approx(share, rel=0.1)
 
 
+@pytest.mark.vm
 def test_memory_over_the_limit_kills_that_process_alone(hierarchy: Hierarchy) -> None:
     """Seen to fail with no limit written: the hog lives."""
     group = hierarchy.create("small", Limits(memory_bytes=32 * MIB))
@@ -95,6 +96,7 @@ def test_swap_is_no_way_out(hierarchy: Hierarchy) -> None:
         pytest.skip("this kernel does not account swap")
 
 
+@pytest.mark.vm
 def test_a_fork_bomb_meets_the_limit(hierarchy: Hierarchy) -> None:
     """Seen to fail with pids.max not written: all 100 run."""
     group = hierarchy.create("bomb", Limits(pids=20))
@@ -121,6 +123,7 @@ def test_no_limit_given(hierarchy: Hierarchy) -> None:
     assert value(unbounded, "pids") == "max"
 
 
+@pytest.mark.vm
 def test_limits_change_under_a_running_process(hierarchy: Hierarchy) -> None:
     group = hierarchy.create("live", Limits(cpus=0.5, memory_bytes=64 * MIB, pids=10))
     with running(group, "sleep", "600") as process:
@@ -138,6 +141,7 @@ def test_limits_change_under_a_running_process(hierarchy: Hierarchy) -> None:
         assert process.poll() is None
 
 
+@pytest.mark.vm
 def test_a_memory_limit_below_the_use_is_refused(hierarchy: Hierarchy) -> None:
     """And kills nothing: a change of a limit must not end a container."""
     group = hierarchy.create("full", Limits(memory_bytes=256 * MIB, cpus=0.5))

@@ -48,7 +48,9 @@ def test_every_line_is_there_once_whatever_happens_to_the_keeper(box: Box) -> No
         assert start_time(started.pid) == began
         (living,) = box.client.list()
         assert (living.pid, living.attempt, living.is_adopted) == (started.pid, 1, True)
-    assert box.exit_of("c", timeout_s=20).status == 0
+    # Where the kernel tells no exits of foreign processes it is lost; never taken for a success.
+    expected = 0 if has_exit_info() else None
+    assert box.exit_of("c", timeout_s=20).status == expected
     assert box.output("c").decode().splitlines() == [f"line {i}" for i in range(20000)]
 
 
@@ -90,6 +92,7 @@ def alive(pid: int) -> bool:
     return Path(f"/proc/{pid}").exists()
 
 
+@pytest.mark.vm
 def test_what_dies_when_nobody_is_there_is_lost_and_never_a_success(box: Box) -> None:
     """Keeper and manager die together, then the container: a null status."""
     started = box.start("c", program("sleep", "100"))

@@ -257,6 +257,7 @@ def test_a_new_keeper_adopts_the_manager_that_lives(managed: Box) -> None:
     assert [pid for pid in managers(managed.paths) if is_running(pid)] == [second]
 
 
+@pytest.mark.vm
 def test_when_both_die_both_come_back_and_containers_stay(managed: Box) -> None:
     (first,) = eventually(lambda: managers(managed.paths), what="the first manager")
     started = managed.start("c", program("sleep", "100"))

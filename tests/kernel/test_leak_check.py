@@ -130,7 +130,6 @@ PLANTS = {
 }
 
 
-@pytest.mark.vm
 @pytest.mark.parametrize("scope", list(Scope))
 @pytest.mark.parametrize("kind", list(PLANTS))
 def test_a_planted_leak_is_seen(kind: str, scope: Scope, root_dir: Path, ours: Ours) -> None:
@@ -147,6 +146,7 @@ def test_a_planted_leak_is_seen(kind: str, scope: Scope, root_dir: Path, ours: O
     assert not again
 
 
+@pytest.mark.vm
 def test_a_thing_that_is_gone_is_seen_too(root_dir: Path, ours: Ours) -> None:
     with ExitStack() as stack:
         stack.enter_context(planted_mount(root_dir, ""))

@@ -204,7 +204,6 @@ def test_limits_of_the_bundle_are_in_force(oci: Oci) -> None:
     assert limits == {str(64 << 20), "50"}
 
 
-@pytest.mark.vm
 def test_run_ends_with_the_programs_code_and_leaves_nothing(oci: Oci, root_dir: Path) -> None:
     oci.run_args("sh", "-c", "cat /data/file; hostname; exit 42")
     done = oci("run", "-b", str(oci.bundle), "c1", code=42)

@@ -93,7 +93,6 @@ def test_forty_layers(root_dir: Path) -> None:
     assert output(shell("ls -d /file-* | wc -l"), own, lower=layers).strip() == "39"
 
 
-@pytest.mark.vm
 def test_mounts_are_what_the_defaults_say(rootfs: Path) -> None:
     text = output(shell("cat /proc/self/mountinfo"), rootfs)
     mounts: dict[str, tuple[set[str], str]] = {}
@@ -136,7 +135,6 @@ def test_masked_paths_show_nothing_and_read_only_ones_refuse(rootfs: Path) -> No
     assert text.split() == ["1:3", "1:3", "1:3", "refused", "refused"]
 
 
-@pytest.mark.vm
 def test_devices_are_the_six_and_no_other_can_be_made(rootfs: Path) -> None:
     script = """
         cd /dev; for d in *; do [ ! -L $d ] && [ -c $d ] && stat -c '%n %t:%T %a' $d; done
@@ -170,7 +168,6 @@ def test_capabilities_filter_and_signals_of_the_process(rootfs: Path) -> None:
     assert fields["Umask"] == "0022"
 
 
-@pytest.mark.vm
 def test_lo_is_up_and_low_ports_and_pings_are_open_to_all(rootfs: Path) -> None:
     script = """
         ifconfig lo; cat /proc/sys/net/ipv4/ip_unprivileged_port_start /proc/sys/net/ipv4/ping_group_range
@@ -194,7 +191,6 @@ def test_names_environment_and_directory(rootfs: Path) -> None:
     assert (rootfs / "made/here").is_dir()
 
 
-@pytest.mark.vm
 @pytest.mark.parametrize(
     ("user", "expected"),
     [
@@ -235,14 +231,12 @@ def test_a_user_that_is_nobody_is_one_clear_error(rootfs: Path, user: str, reaso
     assert failure["reason"] == reason
 
 
-@pytest.mark.vm
 def test_dev_stdout_can_be_opened_again_by_the_user(rootfs: Path) -> None:
     script = "echo one > /dev/stdout; echo two > /dev/stderr; stat -L -c %u /dev/stdout"
     attempt = launch_one(shell(script, user="nobody"), rootfs)
     assert (attempt.stdout, attempt.stderr, attempt.code) == ("one\n65534\n", "two\n", 0)
 
 
-@pytest.mark.vm
 def test_only_stdio_is_open_in_the_program(rootfs: Path) -> None:
     script = "for fd in $(seq 0 200); do [ -L /proc/1/fd/$fd ] && echo $fd; done; true"
     assert output(shell(script), rootfs).split() == ["0", "1", "2"]

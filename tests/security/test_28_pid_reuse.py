@@ -91,6 +91,7 @@ def answers(root: Path, bundle: Path, tree: Path) -> dict[str, object]:
     return result
 
 
+@pytest.mark.vm
 def test_a_process_with_the_dead_containers_pid_is_left_alone(root_dir: Path, bundle: Path) -> None:
     seen = answers(root_dir, bundle, REPOSITORY)
     assert seen["innocent"] == "alive"
