@@ -64,10 +64,11 @@ class Generation:
         yield from self._read(max(offset, self._consumed), offset + length, at_ns, stream)
 
     def _read(self, start: int, end: int, at_ns: int, stream: int) -> Iterator[Piece]:
+        end = min(end, self.size)  # a damaged record promises more than there is
         while start < end:
             data = os.pread(self._raw, min(READ_BYTES, end - start), start)
             if not data:
-                break  # the record promises more than there is
+                break  # cut off since
             start += len(data)
             self._consumed = start
             yield Piece(stream=stream, at_ns=at_ns, data=data)
