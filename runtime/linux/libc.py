@@ -27,7 +27,6 @@ LIBC_LOCKED = ctypes.PyDLL(None, use_errno=True)
 AT_FDCWD = -100
 AT_EMPTY_PATH = 0x1000
 AT_RECURSIVE = 0x8000
-AT_SYMLINK_NOFOLLOW = 0x100
 
 _MACHINE = os.uname().machine
 _NUMBERS_BY_MACHINE = {
@@ -39,7 +38,7 @@ _NUMBERS_BY_MACHINE = {
 # From 424 on every architecture numbers its calls alike.
 NUMBERS = {
     "pidfd_send_signal": 424, "open_tree": 428, "move_mount": 429, "fsopen": 430, "fsconfig": 431, "fsmount": 432,
-    "fspick": 433, "pidfd_open": 434, "clone3": 435, "close_range": 436, "openat2": 437, "mount_setattr": 442,
+    "pidfd_open": 434, "clone3": 435, "close_range": 436, "openat2": 437, "mount_setattr": 442,
     **_NUMBERS_BY_MACHINE.get(_MACHINE, {}),
 }  # fmt: skip
 

@@ -19,7 +19,7 @@ PIDFD_INFO_PID = 1
 PIDFD_INFO_EXIT = 8
 
 _INFO = _struct.Struct("=QQ" + "I" * 11 + "i")
-_INFO_PID, _INFO_EXIT_CODE = 2, 13
+_INFO_EXIT_CODE = 13
 P_PIDFD = 3
 
 
@@ -91,12 +91,6 @@ def start_time(pid: int) -> int | None:
     """
     fields = _stat_fields(pid)
     return None if fields is None else int(fields[19])
-
-
-def is_zombie(pid: int) -> bool:
-    """Say whether the process has ended and waits to be reaped; False when it is gone."""
-    fields = _stat_fields(pid)
-    return fields is not None and fields[0] in (b"Z", b"X")
 
 
 def _stat_fields(pid: int) -> list[bytes] | None:

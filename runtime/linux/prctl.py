@@ -6,12 +6,9 @@ from ctypes import c_int, c_ulong
 
 from runtime.linux.libc import function
 
-PR_SET_PDEATHSIG = 1
 PR_SET_DUMPABLE = 4
 PR_SET_KEEPCAPS = 8
-PR_SET_NAME = 15
 PR_CAPBSET_DROP = 24
-PR_SET_CHILD_SUBREAPER = 36
 PR_SET_NO_NEW_PRIVS = 38
 PR_CAP_AMBIENT = 47
 PR_CAP_AMBIENT_RAISE = 2
@@ -33,13 +30,3 @@ def set_no_new_privileges() -> None:
 def set_keep_capabilities(*, keep: bool) -> None:
     """Keep the permitted capabilities across the change from uid 0 to another; exec clears the flag."""
     prctl(PR_SET_KEEPCAPS, int(keep), 0, 0, 0)
-
-
-def set_child_subreaper(*, subreaper: bool) -> None:
-    """Become the parent of orphaned descendants, instead of pid 1. Survives exec, not fork."""
-    prctl(PR_SET_CHILD_SUBREAPER, int(subreaper), 0, 0, 0)
-
-
-def set_parent_death_signal(signal: int) -> None:
-    """Get `signal` when the thread that made us ends; 0 is none. Reset by fork and by exec of a setuid file."""
-    prctl(PR_SET_PDEATHSIG, signal, 0, 0, 0)
