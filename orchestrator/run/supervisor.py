@@ -195,6 +195,7 @@ class Supervisor:
             container,
             lambda tally, state: hold(tally, state) if is_ending(signal, state) else tally,
             lambda: runtime.kill(container, signal=signal),
+            is_urgent=True,
         )
 
     async def remove_container(self, container: ContainerId, *, force: bool = False) -> None:
@@ -333,19 +334,36 @@ class Supervisor:
         container: ContainerId,
         change: Callable[[Tally, ContainerState], Tally],
         act: Callable[[], None],
+        *,
+        is_urgent: bool = False,
     ) -> None:
-        """Act on one container between two rounds of its project, and remember what that means."""
+        """Act on one container between two rounds of its project, and remember what that means.
+
+        What is urgent is done at once: the round may be waiting for the very process. The next
+        round still comes after what it means is remembered, as turns are given in order.
+        """
         state = await self._call(lambda: self._machine.runtime.inspect(container))
         worker = self._workers.get(ProjectName(state.labels.get(PROJECT, "")))
         if worker is None or worker.held.desired is None:
             await self._call(act)
             return
-        async with worker.turn:
-            held = worker.held
-            await self._call(
-                lambda: held.change_tally(container, lambda tally: change(tally, state))
-            )
-            await self._call(act)
+        is_now = is_urgent and worker.turn.locked()
+        turn = asyncio.ensure_future(worker.turn.acquire())
+        await asyncio.sleep(0)  # it stands in the queue from here on
+        try:
+            if is_now:
+                await self._call(act)
+        finally:
+            await turn
+            try:
+                held = worker.held
+                await self._call(
+                    lambda: held.change_tally(container, lambda tally: change(tally, state))
+                )
+                if not is_now:
+                    await self._call(act)
+            finally:
+                worker.turn.release()
         worker.wake()
 
     def _grace_s(self, state: ContainerState) -> float:

@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import signal
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -33,6 +34,15 @@ services:
     environment: {{GREETING: hello}}
     depends_on: [db]
 """
+
+
+def finish(process: subprocess.Popen[str]) -> tuple[str, str]:
+    """Return the rest of both streams and wait; `communicate` would lose what is buffered already."""
+    assert process.stdout is not None
+    assert process.stderr is not None
+    rest, told = process.stdout.read(), process.stderr.read()
+    process.wait(timeout=20)
+    return rest, told
 
 
 def test_up_brings_the_stack_up_in_order_and_a_second_one_changes_nothing(stack: Trice) -> None:
@@ -157,7 +167,7 @@ def test_attached_up_streams_stops_on_interrupt_and_keeps_the_containers(stack: 
             "web-1  | web is here\n",
         }
         process.send_signal(signal.SIGINT)
-        rest, told = process.communicate(timeout=20)
+        rest, told = finish(process)
     assert process.returncode == 0, told
     assert "Gracefully Stopping... press Ctrl+C again to force" in told
     assert sorted(rest.splitlines()) == [
@@ -167,6 +177,22 @@ def test_attached_up_streams_stops_on_interrupt_and_keeps_the_containers(stack: 
         "web-1 exited with code 0",
     ]
     assert {item["State"] for item in stack.containers().values()} == {"exited"}
+
+
+def test_second_interrupt_kills(stack: Trice) -> None:
+    stack.write(
+        "name: demo\nservices:\n  stubborn:\n    image: busybox:test\n    stop_grace_period: 60s\n"
+        "    command: [sh, -c, \"trap 'echo no' TERM; echo here; while :; do sleep 0.05; done\"]\n"
+    )
+    with stack.begin("up") as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "stubborn-1  | here\n"
+        process.send_signal(signal.SIGINT)
+        assert process.stdout.readline() == "stubborn-1  | no\n"
+        process.send_signal(signal.SIGINT)
+        rest, told = finish(process)
+    assert process.returncode == 0, told
+    assert "stubborn-1 exited with code 137" in rest
 
 
 def test_follow_outlives_the_manager(stack: Trice) -> None:
@@ -183,7 +209,7 @@ def test_follow_outlives_the_manager(stack: Trice) -> None:
         assert process.stdout is not None
         first = [process.stdout.readline() for _ in range(20)]
         os.kill(manager, signal.SIGKILL)
-        rest, told = process.communicate(timeout=25)
+        rest, told = finish(process)
     lines = [line for line in "".join([*first, rest]).splitlines() if line.isdigit()]
     assert process.returncode == 0, told
     assert lines == [str(number) for number in range(1, 401)]

@@ -413,7 +413,9 @@ def test_list_filters_limits_and_orders(tmp_path: Path) -> None:
         assert [item["Names"][0] for item in listed] == ["/demo-web-1"]
         everything = (await one.send("GET", "/containers/json?all=1")).json
         assert isinstance(everything, list)
-        assert [item["Names"][0] for item in everything] == ["/demo-web-1", "/demo-db-1"]
+        assert sorted(item["Names"][0] for item in everything) == ["/demo-db-1", "/demo-web-1"]
+        born = [one.runtime.by_name(item["Names"][0][1:]).created_at_ns for item in everything]
+        assert born == sorted(born, reverse=True)
         limited = (await one.send("GET", "/containers/json?limit=1")).json
         assert isinstance(limited, list)
         assert len(limited) == 1
@@ -457,6 +459,23 @@ def test_stop_by_hand_cancels_the_restart_policy(tmp_path: Path) -> None:
         assert (await one.send("POST", "/containers/demo-web-1/start")).status == 204
         one.runtime.end("demo-web-1")
         await until(lambda: one.runtime.by_name("demo-web-1").attempt == 3)
+
+    run(tmp_path, scenario)
+
+
+def test_kill_does_not_wait_behind_a_stop(tmp_path: Path) -> None:
+    """A stop with a long grace period is a round of the project; the kill that ends it must not queue behind it."""
+
+    async def scenario(one: Manager) -> None:
+        await one.up()
+        gate = one.runtime.gate("stop", "demo-web-1")
+        stop = asyncio.ensure_future(one.send("POST", "/trice/v1/projects/demo/stop", {}))
+        await until(lambda: "stop demo-web-1" in one.runtime.trace)
+        kill = asyncio.ensure_future(one.send("POST", "/containers/demo-web-1/kill"))
+        await until(lambda: one.runtime.by_name("demo-web-1").status == "exited")
+        gate.set()
+        assert (await kill).status == 204
+        assert (await stop).records[-1]["ok"] is True
 
     run(tmp_path, scenario)
 
