@@ -28,6 +28,8 @@ Condition: TypeAlias = Callable[[Node], str]
 """Returns why the value is refused; empty for a value that is in force."""
 
 NOT_YET = "not supported yet"
+MAX_REFUSALS = 1_000_000
+"""More than a file can have: refusals are told of, they do not end the load."""
 
 
 def _always(_node: Node) -> str:
@@ -78,7 +80,7 @@ IN_FORCE: PathTable[Condition] = PathTable(
 
 def refusals(tree: Map) -> tuple[Problem, ...]:
     """Return a problem for everything in the tree that trice would have to ignore."""
-    findings = Findings()
+    findings = Findings(limit=MAX_REFUSALS)
     _walk(tree, (), IN_FORCE, findings)
     return tuple(findings.problems)
 

@@ -21,6 +21,8 @@ Path: TypeAlias = tuple[str | int, ...]
 T = TypeVar("T")
 
 NOWHERE = Place(file="", line=0, column=0)
+MAX_FINDINGS = 100
+"""Problems, or warnings, of one load that anybody would read."""
 MAX_MADE = 200_000
 """Values that short forms of one load may stand for; a port range is many."""
 
@@ -75,18 +77,28 @@ Node: TypeAlias = Scalar | List | Map
 class Findings:
     """What one phase found wrong; all of it is reported together."""
 
-    __slots__ = ("_room", "problems", "warnings")
+    __slots__ = ("_limit", "_room", "problems", "warnings")
 
-    def __init__(self) -> None:
+    def __init__(self, limit: int = MAX_FINDINGS) -> None:
+        self._limit = limit
         self._room = MAX_MADE
         self.problems: list[Problem] = []
         self.warnings: list[Problem] = []
 
     def problem(self, place: Place, path: Path, why: str, hint: str = "") -> None:
+        """Note a problem; with the last that is taken, end the phase."""
         self.problems.append(Problem(place=place, path=path_text(path), why=why, hint=hint))
+        if len(self.problems) >= self._limit:
+            why = f"more than {self._limit - 1} problems: the rest is not shown"
+            self.problems[-1] = Problem(place=place, path="", why=why)
+            self.raise_problems()
 
     def warning(self, place: Place, path: Path, why: str, hint: str = "") -> None:
-        self.warnings.append(Problem(place=place, path=path_text(path), why=why, hint=hint))
+        """Note a warning; from a certain number on they are only counted."""
+        if len(self.warnings) == self._limit:
+            why, path, hint = "further warnings are not shown", (), ""
+        if len(self.warnings) <= self._limit:
+            self.warnings.append(Problem(place=place, path=path_text(path), why=why, hint=hint))
 
     def spend(self, count: int, place: Place, path: Path) -> None:
         """Count values that a short form becomes; LoadErrors when a load makes too many."""

@@ -40,6 +40,8 @@ from orchestrator.load.tree import (
 from orchestrator.load.vocabulary import STACK
 
 _CLOSE_ENOUGH = 0.6
+_COMPARED = 500
+"""Known names that a mistake is compared with; comparing is slow."""
 
 
 def validate(tree: Node, findings: Findings, *, is_whole: bool, shape: Shape = STACK) -> None:
@@ -185,7 +187,7 @@ def meant(word: str, known: tuple[str, ...]) -> str:
     """Return the hint `did you mean "…"?`, or nothing when no known word is close."""
     from difflib import get_close_matches  # lazy: only a file with a mistake pays for it
 
-    close = get_close_matches(word.lower(), known, n=1, cutoff=_CLOSE_ENOUGH)
+    close = get_close_matches(word.lower()[:80], known[:_COMPARED], n=1, cutoff=_CLOSE_ENOUGH)
     return f'did you mean "{close[0]}"?' if close else ""
 
 

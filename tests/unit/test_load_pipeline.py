@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 
 import pytest
@@ -515,3 +516,58 @@ def test_no_services_is_a_project_too() -> None:
     loaded = run({"compose.yaml": "x-a: 1"})
     assert images(loaded) == {}
     assert dict(loaded.project.document) == {"x-a": 1, "name": "demo"}
+
+
+# Hostile files
+
+
+@pytest.mark.parametrize(
+    ("text", "last"),
+    [
+        (
+            "\n".join(f"unknown{i}: 1" for i in range(50_000)),
+            "compose.yaml:100:1: more than 99 problems: the rest is not shown",
+        ),
+        (
+            "services:\n"
+            + "\n".join(f"  s{i}: {{image: i, depends_on: [t{i}]}}" for i in range(9000)),
+            "more than 99 problems: the rest is not shown",
+        ),
+        (
+            "services: {w: {image: i, environment: {"
+            + ", ".join(f"A{i}: '${{'" for i in range(90_000))
+            + "}}}",
+            "more than 99 problems: the rest is not shown",
+        ),
+    ],
+    ids=["unknown keys", "undefined services", "bad templates"],
+)
+def test_many_problems_are_cut_short_in_bounded_time(text: str, last: str) -> None:
+    started = time.process_time()
+    message = refusal({"compose.yaml": text}).splitlines()
+    assert len(message) == 100
+    assert message[-1].endswith(last)
+    assert time.process_time() - started < 20  # bounded; the real figure is far below
+
+
+def test_many_warnings_are_cut_short() -> None:
+    variables = ", ".join(f"A{i}: $X" for i in range(5000))
+    loaded = run({"compose.yaml": f"services: {{w: {{image: i, environment: {{{variables}}}}}}}"})
+    assert len(loaded.warnings) == 101
+    assert loaded.warnings[-1].why == "further warnings are not shown"
+
+
+def test_a_large_honest_file_is_loaded() -> None:
+    services = "\n".join(f"  s{i}: {{image: i, environment: [A=1, B=2]}}" for i in range(9000))
+    assert len(images(run({"compose.yaml": f"services:\n{services}"}))) == 9000
+
+
+def test_a_long_chain_of_dependencies_is_no_recursion() -> None:
+    services = "\n".join(f"  s{i}: {{image: i, depends_on: [s{i + 1}]}}" for i in range(9000))
+    text = f"services:\n{services}\n  s9000: {{image: i}}"
+    assert len(images(run({"compose.yaml": text}))) == 9001
+
+
+def test_many_refusals_do_not_end_a_load() -> None:
+    services = "\n".join(f"  s{i}: {{image: i, tty: true, ports: ['80']}}" for i in range(200))
+    assert len(run({"compose.yaml": f"services:\n{services}"}).refused) == 400
