@@ -181,7 +181,10 @@ class LocalRuntime:
             if container in self._live:
                 return
             self._finish_if_ended(record)
-            record = msgspec.structs.replace(record, attempt=record.attempt + 1)
+            record = self._records.get(container)
+            record = msgspec.structs.replace(
+                record, attempt=record.attempt + 1, boot_id=self._facts.boot_id
+            )
             self._records.update(record)
             try:
                 started = self._launch(record)
@@ -359,9 +362,18 @@ class LocalRuntime:
             return
         report = self._records.keeper_exit(record.id)
         if report is None or report.attempt != record.attempt:
+            if self._never_ran(record):
+                self._hierarchy.open(record.id).remove()
+                self._records.update(msgspec.structs.replace(record, attempt=record.attempt - 1))
+                return
             report = KeeperExit(attempt=record.attempt, status=None, at_ns=time.time_ns())
         live = Live(attempt=record.attempt, pid=0, started_at_ns=report.started_at_ns)
         self._finish(record, live, status=report.status, at_ns=report.at_ns)
+
+    def _never_ran(self, record: Record) -> bool:
+        """Say whether the manager that counted this attempt died before the keeper had it."""
+        process = self._records.run_directory(record.id) / "process.json"
+        return record.boot_id == self._facts.boot_id and not process.exists()
 
     # ------------------------------------------------------------------ the keeper
 

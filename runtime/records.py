@@ -42,6 +42,8 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     stop_signal: str
     created_at_ns: int
     attempt: int = 0
+    boot_id: str = ""
+    """The boot in which the last attempt was counted."""
 
 
 class KeeperExit(msgspec.Struct, frozen=True, kw_only=True):
