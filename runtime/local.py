@@ -44,6 +44,7 @@ from runtime.ending import exit_of, signal_number
 from runtime.errors import InvalidState, LaunchFailed, NotFound, RuntimeFault
 from runtime.image.bootstrap import bootstrap
 from runtime.image.files import empty_trash
+from runtime.image.snapshot import make_writable_layer
 from runtime.image.store import ImageStore
 from runtime.keeper import boot
 from runtime.keeper.client import ExitReport, KeeperClient, Started
@@ -171,7 +172,12 @@ class LocalRuntime:
             stop_signal=request.stop_signal or image.config.stop_signal or "SIGTERM",
             created_at_ns=time.time_ns(),
         )
-        self._records.add(record, encode_config(config))
+        layers = self._store.layer_dirs(image.id)
+        self._records.add(
+            record,
+            encode_config(config),
+            fill=lambda directory: make_writable_layer(directory, layers),
+        )
         self._emit("create", record)
         return container
 

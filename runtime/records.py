@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import shutil
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
@@ -147,8 +147,11 @@ class Records:
     def run_directory(self, container: ContainerId) -> Path:
         return self._paths.containers_run / container
 
-    def add(self, record: Record, config: bytes) -> None:
-        """Make the container's directory, whole or not at all. Raises AlreadyExists for its name."""
+    def add(self, record: Record, config: bytes, *, fill: Callable[[Path], object]) -> None:
+        """Make the container's directory, whole or not at all; `fill` puts in the writable layer.
+
+        Raises AlreadyExists for its name.
+        """
         with self._lock:
             for other in self._by_id.values():
                 if other.request.name == record.request.name:
@@ -158,6 +161,7 @@ class Records:
             fresh = self._paths.containers / f".{record.id}"
             try:
                 self._fill(fresh, record, config)
+                fill(fresh)
                 fresh.rename(self.directory(record.id))
             except BaseException:
                 shutil.rmtree(fresh, ignore_errors=True)
@@ -166,9 +170,7 @@ class Records:
 
     def _fill(self, fresh: Path, record: Record, config: bytes) -> None:
         fresh.mkdir(mode=0o700)
-        for name in ("upper", "work", "log"):
-            (fresh / name).mkdir(mode=0o700)
-        (fresh / "upper").chmod(0o755)
+        (fresh / "log").mkdir(mode=0o700)
         write_atomic(str(fresh / "config.json"), config, fsync=False)
         write_atomic(str(fresh / "container.json"), encode(record), fsync=True)
 
