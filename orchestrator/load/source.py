@@ -36,7 +36,7 @@ class SystemSource:
         try:
             is_same = called.startswith("/") and os.path.samestat(
                 os.stat(called),  # noqa: PTH116  samestat takes stat results of both
-                os.stat(actual),  # noqa: PTH116
+                os.stat(actual),  # noqa: PTH116  the same
             )
         except OSError:
             is_same = False
