@@ -16,11 +16,13 @@ class Child:
 
     __slots__ = (
         "environment", "executable", "fifo", "identity", "is_masked_attached", "kept", "masked", "null", "proc",
-        "root", "sync", "umask",
+        "root", "sync", "target", "umask",
     )  # fmt: skip
 
-    def __init__(self, sync: int) -> None:
+    def __init__(self, sync: int, target: int = -1) -> None:
         self.sync = sync
+        self.target = target
+        """The pidfd of the container's first process, for one that joins it."""
         self.fifo = -1
         self.root = -1
         """O_PATH of the container's root, before and after the pivot."""

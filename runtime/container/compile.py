@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from runtime.api import HostFacts
 from runtime.container.compile_mounts import Op, mount_ops
-from runtime.container.program import MAX_DOCUMENT, VERSION
+from runtime.container.program import CONSOLE, MAX_DOCUMENT, VERSION
 from runtime.container.syscall_filter import compile_seccomp
 from runtime.container.user import MAX_ID
 from runtime.errors import InvalidSpec
@@ -80,10 +80,11 @@ def compile_program(
         *mount_ops(config, facts),
         *(["read_only", path] for path in _paths(config.linux.readonly_paths, "readonlyPaths")),
         *_mask_ops(config),
+        *_terminal_ops(process),
         ["pivot"],
         *_host_name_ops(config),
         ["close_fds"],
-        *_process_ops(config, process, facts),
+        *process_ops(config, process, facts),
         ["ready"],
         *([["wait_start"]] if wait_fifo is not None else []),
         ["execute", list(process.args)],
@@ -106,7 +107,6 @@ def _checked(config: OciConfig) -> Process:
     if not process.args:
         raise InvalidSpec("process.args", "is empty")
     refused = (
-        ("process.terminal", process.terminal),
         ("process.apparmorProfile", process.apparmor_profile),
         ("process.selinuxLabel", process.selinux_label),
         ("hooks", any(config.hooks.values())),
@@ -253,7 +253,15 @@ def _host_name_ops(config: OciConfig) -> Iterator[Op]:
         yield [kind, name]
 
 
-def _process_ops(config: OciConfig, process: Process, facts: HostFacts) -> Iterator[Op]:
+def _terminal_ops(process: Process) -> Iterator[Op]:
+    """Yield: a terminal of the container's own devpts, after all masks and before anybody else can be there."""
+    if process.terminal:
+        size = process.console_size
+        yield ["terminal", size.height if size else 0, size.width if size else 0, CONSOLE]
+
+
+def process_ops(config: OciConfig, process: Process, facts: HostFacts) -> Iterator[Op]:
+    """Yield what turns the child, whose root is the container's by now, into this process, all but `execute`."""
     yield _user_op(process)
     yield ["own_stdio"]
     if not process.cwd.startswith("/"):

@@ -33,7 +33,8 @@ _SETTABLE = tuple(number for number in _SIGNALS if number not in (_signal.SIGKIL
 class Launched:
     """A child on its way. The caller owns both descriptors.
 
-    `sync_fd` (SOCK_SEQPACKET) gives at most one READY or FAILED frame, then the end of file: at execve, or at death.
+    `sync_fd` (SOCK_SEQPACKET) gives at most one FDS frame, at most one READY or FAILED frame, then the end of file: at
+    execve, or at death.
     """
 
     __slots__ = ("pid", "pidfd", "sync_fd")
@@ -44,10 +45,11 @@ class Launched:
         self.sync_fd = sync_fd
 
 
-def launch(prepared: Prepared, stdio: tuple[int, int, int]) -> Launched:
+def launch(prepared: Prepared, stdio: tuple[int, int, int], *, target: int = -1) -> Launched:
     """Clone a child that runs the program with these descriptors as its 0, 1 and 2; return at once.
 
-    The caller keeps its own copies of `stdio`. Raises OSError when there can be no child (EAGAIN, ENOMEM, EPERM).
+    `target` is the pidfd that the op "join_process" joins. The caller keeps its own copies of all descriptors.
+    Raises OSError when there can be no child (EAGAIN, ENOMEM, EPERM).
     """
     ours, theirs = _socket.socketpair(
         _socket.AF_UNIX, _socket.SOCK_SEQPACKET | _socket.SOCK_CLOEXEC
@@ -57,7 +59,7 @@ def launch(prepared: Prepared, stdio: tuple[int, int, int]) -> Launched:
     try:
         pid, pidfd = ns.clone(prepared.flags)
         if pid == 0:
-            _become_container(prepared, stdio, theirs.fileno())
+            _become_container(prepared, stdio, theirs.fileno(), target)
     except BaseException:
         ours.close()
         raise
@@ -67,13 +69,34 @@ def launch(prepared: Prepared, stdio: tuple[int, int, int]) -> Launched:
     return Launched(pid, pidfd, ours.detach())
 
 
-def _become_container(prepared: Prepared, stdio: tuple[int, int, int], sync: int) -> None:
+def launch_inside(prepared: Prepared, stdio: tuple[int, int, int], target: int) -> Launched:
+    """`launch` into the pid namespace of the process `target` (a pidfd); the program joins the rest itself.
+
+    Our own processes to come are switched to that namespace around the clone alone. Nobody in there may look into the
+    child: it is not dumpable from its first moment. Raises OSError, ESRCH when the target has ended.
+    """
+    own = os.open("/proc/self/ns/pid", os.O_RDONLY)
+    try:
+        prctl.set_dumpable(dumpable=False)
+        ns.setns(target, ns.CLONE_NEWPID)
+        return launch(prepared, stdio, target=target)
+    finally:
+        ns.setns(own, ns.CLONE_NEWPID)
+        prctl.set_dumpable(dumpable=True)
+        os.close(own)
+
+
+def _become_container(
+    prepared: Prepared, stdio: tuple[int, int, int], sync: int, target: int
+) -> None:
     """Be the child: never comes back."""
     try:
         prctl.set_dumpable(dumpable=False)
         os.setsid()
         os.umask(0)
-        child = Child(_place_stdio(stdio, sync))
+        if target >= 0:
+            target = fds.duplicate_above(target, 16)
+        child = Child(_place_stdio(stdio, sync), target)
         _reset_signals()
         run(prepared, child)
     finally:

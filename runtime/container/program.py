@@ -9,7 +9,7 @@ prepares programs.
 
 from __future__ import annotations
 
-from runtime.container import steps_mount, steps_process, wire
+from runtime.container import steps_join, steps_mount, steps_process, wire
 from runtime.container.child import Child
 from runtime.linux import caps, lightjson, mount, ns, seccomp
 from runtime.linux.limits import RESOURCES
@@ -31,6 +31,10 @@ NO_LINKS = "no-links"
 RECURSIVE = "recursive"
 OVER_PROC = "over-proc"
 """Words of the ops "mount" and "bind"."""
+CONSOLE = "console"
+"""Word of the op "terminal": it is /dev/console, too."""
+MAX_CELLS = 65535
+"""Rows or columns of a terminal."""
 ALLOWED_FLAGS = (
     ns.CLONE_NEWNS | ns.CLONE_NEWPID | ns.CLONE_NEWNET | ns.CLONE_NEWUTS | ns.CLONE_NEWIPC
 )
@@ -101,6 +105,22 @@ def _namespace_flag(name: str) -> int:
     raise ValueError(f"unknown namespace {name!r}")
 
 
+def _joined(kinds: Sequence[str]) -> int:
+    """The pid namespace is not joined but cloned into: whoever asks for it here is wrong."""
+    flags = 0
+    for kind in kinds:
+        flags |= _namespace_flag(kind)
+    if flags & ns.CLONE_NEWPID or not flags:
+        raise ValueError("a process joins namespaces other than pid")
+    return flags
+
+
+def _cells(number: int) -> int:
+    if number > MAX_CELLS:
+        raise ValueError(f"a terminal of {number} cells")
+    return number
+
+
 def _node(text: str) -> tuple[str, int, int]:
     """ "null c 1:3 666" as (name, mode with type, device)."""
     name, kind, numbers, mode = text.split(" ")
@@ -150,6 +170,14 @@ OPERATIONS: Mapping[str, Operation] = {
         steps_mount.join_namespace, "ss", "join namespace {1}",
         lambda kind, path: (path, _namespace_flag(kind)),
     ),
+    "join_process": Operation(
+        steps_join.join_process, "S", "join the container's namespaces", lambda kinds: (_joined(kinds),)
+    ),
+    "terminal": Operation(
+        steps_join.terminal, "iis", "open a terminal",
+        lambda rows, columns, word: (_cells(rows), _cells(columns), _is_word(word, CONSOLE, "plain")),
+    ),
+    "enter_directory": Operation(steps_join.enter_directory, "s", "use working directory {0}"),
     "unshare": Operation(
         steps_mount.unshare, "s", "make a {0} namespace", lambda kind: (_namespace_flag(kind),)
     ),

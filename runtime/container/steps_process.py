@@ -78,8 +78,8 @@ def _home_of(uid: int) -> str:
 
 
 def own_stdio(child: Child) -> None:
-    """Give stdout and stderr to the user, so that /dev/stdout can be opened again; only what is made for a process."""
-    for fd in (1, 2):
+    """Give stdio to the user, so that /dev/stdout can be opened again; only what is made for a process."""
+    for fd in (0, 1, 2):
         status = os.fstat(fd)
         is_terminal = S_ISCHR(status.st_mode) and os.major(status.st_rdev) in _PTS_MAJORS
         if not (S_ISFIFO(status.st_mode) or S_ISSOCK(status.st_mode) or is_terminal):

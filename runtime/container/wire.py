@@ -1,7 +1,8 @@
-"""The handshake between a container's init and whoever launched it: one frame format, three things to say.
+"""The handshake between a container's init and whoever launched it: one frame format, four things to say.
 
     caller                                   child
       │ ◄── FAILED(step, errno, text) ──────── │   an op failed; it exits
+      │ ◄── FDS + descriptor ───────────────── │   op "terminal": the master, by SCM_RIGHTS
       │ ◄── READY ─────────────────────────── │   op "ready": all is set up
       │ ◄── end of file ──────────────────────│   execve succeeded: CLOEXEC closed the socket
 
@@ -15,6 +16,7 @@ import _struct
 
 READY = 1
 FAILED = 2
+FDS = 3
 MAX_FRAME = 4096
 
 _HEADER = _struct.Struct("<BHi")
@@ -38,7 +40,7 @@ def decode(frame: bytes) -> tuple[int, int, int, str]:
     if not _HEADER.size <= len(frame) <= MAX_FRAME:
         raise ProtocolError(f"{len(frame)} bytes are no frame")
     tag, step, errno = _HEADER.unpack_from(frame)
-    if tag not in (READY, FAILED):
+    if tag not in (READY, FAILED, FDS):
         raise ProtocolError(f"unknown tag {tag}")
     if errno < 0:
         raise ProtocolError(f"errno {errno}")
@@ -46,8 +48,8 @@ def decode(frame: bytes) -> tuple[int, int, int, str]:
         text = frame[_HEADER.size :].decode()
     except UnicodeDecodeError:
         raise ProtocolError("text is not UTF-8") from None
-    if tag == READY and (text or step or errno):
-        raise ProtocolError("READY carries nothing")
+    if tag != FAILED and (text or step or errno):
+        raise ProtocolError("only FAILED carries more than its tag")
     return tag, step, errno, text
 
 

@@ -44,10 +44,16 @@ class Rlimit(Struct, frozen=True, kw_only=True):
     hard: int
 
 
+class ConsoleSize(Struct, frozen=True, kw_only=True):
+    height: int
+    width: int
+
+
 class Process(Struct, frozen=True, kw_only=True, omit_defaults=True, rename="camel"):
     """The container's process (config.md §Process)."""
 
     terminal: bool = False
+    console_size: ConsoleSize | None = None
     cwd: str
     env: tuple[str, ...] = ()
     args: tuple[str, ...] = ()

@@ -286,7 +286,6 @@ def test_ambient_needs_inheritable_and_effective_needs_permitted() -> None:
 REFUSED: dict[str, tuple[Callable[[], OciConfig], str]] = {
     "no process": (lambda: a_bundle(process=None), "process: is missing"),
     "no command": (lambda: with_process(args=()), "process.args: is empty"),
-    "terminal": (lambda: with_process(terminal=True), "process.terminal: is not supported yet"),
     "hooks": (lambda: a_bundle(hooks={"prestart": ({},)}), "hooks: is not supported yet"),
     "devices": (
         lambda: with_linux(devices=({"path": "/dev/x"},)),

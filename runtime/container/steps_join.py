@@ -1,0 +1,101 @@
+"""The steps of a launch program that concern a running container and its terminals. Import-light.
+
+A process that joins is looked at by whoever is in the container already: it is not dumpable, takes nothing by name from
+the container but what is checked by descriptor (security.md row 4), and lets go of the host before it goes on.
+"""
+
+from __future__ import annotations
+
+import _socket
+import os
+from errno import EINVAL, ENOENT, ENOTDIR
+from stat import S_ISDIR
+
+from runtime.container import wire
+from runtime.container.child import Child, kernel_error, refuse
+from runtime.linux import fds, mount, ns, tty
+from runtime.linux.openat2 import make_in_root, open_in_root
+
+_PTS = "/dev/pts"
+
+
+def join_process(child: Child, flags: int) -> None:
+    """Join these namespaces of the container's first process; with the mount namespace its root becomes ours."""
+    if child.target < 0:
+        raise refuse(EINVAL, "no process to join")
+    ns.setns(child.target, flags)
+    os.close(child.target)
+    child.target = -1
+
+
+def terminal(child: Child, rows: int, columns: int, is_console: bool) -> None:
+    """Make a terminal of the container's own devpts our stdin, stdout and stderr; its master goes up the handshake.
+
+    Both ends come from one descriptor each: no name of the container's is trusted for them.
+    """
+    directory = _open_pts(child)
+    try:
+        master, peer = tty.open_pair(directory)
+    finally:
+        os.close(directory)
+    try:
+        if rows and columns:
+            tty.set_size(master, rows, columns)
+        if is_console:
+            _bind_console(child, peer)
+        tty.take_control(peer)
+        for number in (0, 1, 2):
+            os.dup2(peer, number)
+        _send(child.sync, master)
+    finally:
+        os.close(peer)
+        os.close(master)
+
+
+def _open_pts(child: Child) -> int:
+    """Return the devpts: the one that we have mounted ourselves, else what is in its place, if it is a devpts."""
+    if _PTS in child.kept:
+        return os.dup(child.kept[_PTS])
+    root = child.root if child.root >= 0 else os.open("/", os.O_PATH | os.O_DIRECTORY)
+    try:
+        return open_in_root(root, _PTS, follow=False)
+    finally:
+        if child.root < 0:
+            os.close(root)
+
+
+def _bind_console(child: Child, peer: int) -> None:
+    """Let /dev/console be our terminal, by descriptor on both sides."""
+    devices = child.kept.get("/dev")
+    if devices is None:
+        return  # a bundle that brings a /dev of its own keeps it as it is
+    place = make_in_root(devices, "console", directory=False, follow=False)
+    try:
+        view = mount.clone_tree(peer, "", recursive=False)
+        try:
+            mount.attach(view, place)
+        finally:
+            os.close(view)
+    finally:
+        os.close(place)
+
+
+def _send(sync: int, fd: int) -> None:
+    handshake = _socket.socket(fileno=os.dup(sync))
+    try:
+        fds.send_with_fds(handshake, wire.encode(wire.FDS), (fd,))
+    finally:
+        handshake.close()
+
+
+def enter_directory(child: Child, path: str) -> None:
+    """Go to a working directory that must be there, inside the root (security.md row 2)."""
+    fd = open_in_root(child.root, path)
+    try:
+        if not S_ISDIR(os.fstat(fd).st_mode):
+            raise kernel_error(ENOTDIR, path)
+        os.fchdir(fd)
+    finally:
+        os.close(fd)
+    if not os.getcwd().startswith("/"):
+        raise refuse(ENOENT, "outside the container's root", path)
