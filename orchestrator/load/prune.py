@@ -19,6 +19,7 @@ _KEPT_IN_SERVICE = """
     command entrypoint init attach scale stop_grace_period build networks
     deploy deploy.replicas deploy.update_config deploy.rollback_config deploy.restart_policy
     deploy.update_config.parallelism deploy.rollback_config.parallelism
+    deploy.restart_policy.max_attempts
     healthcheck healthcheck.interval healthcheck.timeout healthcheck.retries
     healthcheck.start_period healthcheck.start_interval
     develop blkio_config logging depends_on.*.required provider

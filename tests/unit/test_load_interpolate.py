@@ -79,6 +79,7 @@ def expand(template: str) -> tuple[str, list[str]]:
         ("$-", "$-"),
         ("}", "}"),
         ("{}", "{}"),
+        ("}${A}}", "}v}"),
     ],
 )
 def test_substitute(template: str, result: str) -> None:

@@ -124,6 +124,46 @@ def test_reset_and_override(left: str, right: str, expected: object) -> None:
     assert merged(left, right) == expected
 
 
+def test_address_pools_are_merged_by_subnet() -> None:
+    left = tree("networks: {n: {ipam: {config: [{subnet: a, gateway: g}, {subnet: b}]}}}")
+    right = tree(
+        "networks: {n: {ipam: {config: [{subnet: a, gateway: h, ip_range: r}, {subnet: c}]}}}"
+    )
+    result = plain(merge(left, right, Findings()))
+    pools = [{"subnet": "a", "gateway": "h", "ip_range": "r"}, {"subnet": "b"}, {"subnet": "c"}]
+    assert result == {"networks": {"n": {"ipam": {"config": pools}}}}
+
+
+@pytest.mark.parametrize(
+    ("key", "left", "right", "expected"),
+    [
+        ("ports", "['80:80']", "['80:80', '81:80', '80:80/udp']", ["80/tcp", "81/tcp", "80/udp"]),
+        ("volumes", "['a:/x', 'b:/y']", "['c:/x/']", ["c /x", "b /y"]),
+        ("devices", "['/dev/a:/dev/x']", "['/dev/b:/dev/x']", ["/dev/b /dev/x"]),
+        ("configs", "[a, {source: b, target: /x}]",
+         "[{source: c, target: /a}, {source: d, target: x}]", ["c /a", "d x"]),
+        ("secrets", "[a]", "[{source: c, target: a}]", ["c a"]),
+        ("dns_opt", "[a=1, b]", "[a=2]", ["a=2", "b"]),
+        ("cap_add", "[A, B]", "[B, C]", ["A", "B", "C"]),
+        ("security_opt", "[a]", "[a, b]", ["a", "a", "b"]),
+        ("extra_hosts", "['h=1.1.1.1']", "['h=2.2.2.2', 'h=1.1.1.1']", ["h=1.1.1.1", "h=2.2.2.2"]),
+    ],
+)  # fmt: skip
+def test_lists_and_what_makes_entries_one(
+    key: str, left: str, right: str, expected: list[str]
+) -> None:
+    def shown(item: object) -> str:
+        if not isinstance(item, dict):
+            return str(item)
+        if "published" in item:
+            return f"{item['published']}/{item['protocol']}"
+        return f"{item.get('source')} {item.get('target')}"
+
+    result = merged(f"{key}: {left}", f"{key}: {right}")
+    assert isinstance(result, dict)
+    assert [shown(item) for item in result[key]] == expected
+
+
 def test_a_lone_file_uses_its_tags_up() -> None:
     alone = settle(tree("a: !reset 1\nb: !override {c: 2}\nd: [!override x]"), Findings())
     assert plain(alone) == {"b": {"c": 2}, "d": ["x"]}
