@@ -302,7 +302,7 @@ SERVICE = Record(
         "mem_swappiness": Key(Whole(low=0, high=100), "How eagerly it is swapped out."),
         "oom_kill_disable": Key(FLAG, "Never kill it for memory."),
         "oom_score_adj": Key(Whole(low=-1000, high=1000), "Who is killed first for memory."),
-        "pids_limit": Key(NUMBER, "Processes at most; -1 is no limit."),
+        "pids_limit": Key(Real(low=-1), "Processes at most; -1 is no limit."),
         "shm_size": Key(SIZE, "The size of /dev/shm."),
         "ulimits": Key(ULIMITS, "Resource limits of its processes."),
         "blkio_config": Key(_BLKIO, "Shares and limits of disks."),
