@@ -220,12 +220,9 @@ _TAKES_TEXT = PathTable(
 """Where the format takes text as well (a duration): what cannot be cast stays as it is."""
 
 
-def interpolate(node: Node, environment: Environment, findings: Findings, path: Path = ()) -> Node:
+def interpolate(node: Node, environment: Environment, findings: Findings) -> Node:
     """Return the tree with every string value substituted and cast; problems go to `findings`."""
-    table: PathTable[Cast] | None = CASTS
-    for key in path:
-        table = table.step(key) if table is not None else None
-    return _Walk(environment, findings).walk(node, path, table)
+    return _Walk(environment, findings).walk(node, (), CASTS)
 
 
 class _Walk:

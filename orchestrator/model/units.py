@@ -39,7 +39,7 @@ class UnitError(ValueError):
 def parse_bytes(text: str | int) -> int:
     """Return the number of bytes that `50m`, `1.5GiB`, `1024` mean. Multiples are binary (1k = 1024)."""
     if isinstance(text, int):
-        return text
+        text = str(text) if abs(text) <= LARGEST else "9" * 20
     match = _BYTES.fullmatch(text) if len(text) <= _LONGEST_TEXT else None
     factor = BYTE_UNITS.get(match[4].lower()) if match else None
     if match is None or factor is None:
