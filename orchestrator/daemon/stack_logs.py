@@ -52,8 +52,8 @@ class _Ended:
     """How it was after that; None: it is gone."""
     position: int
     """Events from here on are younger than `state`."""
-    is_told: bool = False
-    """Its exit is in the stream already."""
+    attempt: int
+    """Which attempt's log is known to be read whole."""
 
 
 _Item: TypeAlias = tuple[Source, list[LogChunk] | _Ended]
@@ -154,12 +154,14 @@ class Follower:
         self._tasks: dict[ContainerId, asyncio.Task[None]] = {}
         self._seen_ns: dict[ContainerId, int] = {}
         """Just after the newest line that was sent."""
+        self._untold_ns: dict[ContainerId, int] = {}
+        """Just after the newest exit that was sent."""
 
     async def stream(self, states: tuple[ContainerState, ...]) -> AsyncIterator[bytes]:
         """Yield records until nothing is left to follow."""
         watcher = asyncio.ensure_future(self._watch(self._engine.hub.position))
         for state in states:
-            self._follow(source_of(state), self._options)
+            self._follow(state, self._options)
         try:
             while self._tasks or not self._queue.empty() or await self._find_more():
                 source, item = await self._queue.get()
@@ -176,21 +178,31 @@ class Follower:
     async def _take_end(self, source: Source, ended: _Ended) -> bytes:
         """Decide whether to go on with a container whose log has ended; return the record of its exit, if any."""
         state = ended.state
-        if state is not None and state.status is Status.RUNNING:
-            self._resume(source)  # it was back before we could look
-            return b""
-        if state is None or state.exit is None:
+        if state is None:
             del self._tasks[source.id]
             return b""
-        comes_back = await self._engine.comes_back(state)
-        if comes_back:
+        comes_back = True
+        if state.status is Status.RUNNING or state.attempt != ended.attempt:
+            self._resume(
+                state
+            )  # the next attempt has begun, and may have ended, before we could look
+        elif await self._engine.comes_back(state):
             self._tasks[source.id] = asyncio.ensure_future(
                 self._wait(source, state, ended.position)
             )
         else:
             del self._tasks[source.id]
-        is_news = state.exit.finished_at_ns >= self._begin_ns and not ended.is_told
-        return exit_record(source, state, is_restarting=comes_back) if is_news else b""
+            comes_back = False
+        return self._exit_news(source, state, is_restarting=comes_back)
+
+    def _exit_news(self, source: Source, state: ContainerState, *, is_restarting: bool) -> bytes:
+        """Return the record of the newest exit, once, and only for what ended since the stream began."""
+        if state.exit is None or state.exit.finished_at_ns < self._untold_ns.get(
+            source.id, self._begin_ns
+        ):
+            return b""
+        self._untold_ns[source.id] = state.exit.finished_at_ns + 1
+        return exit_record(source, state, is_restarting=is_restarting)
 
     async def _find_more(self) -> bool:
         """When nothing is left: wait for work on the project to end, which may just be making new containers."""
@@ -198,16 +210,20 @@ class Follower:
         for state in await self._engine.containers():
             is_ours = self._is_ours(state.labels) and state.status is Status.RUNNING
             if is_ours and state.id not in self._tasks:
-                self._resume(source_of(state))
+                self._resume(state)
         return bool(self._tasks)
 
-    def _follow(self, source: Source, options: LogOptions) -> None:
-        feed = self._engine.open_feed(source.id, options)
-        self._tasks[source.id] = asyncio.ensure_future(self._pump(source, feed))
+    def _follow(self, state: ContainerState, options: LogOptions) -> None:
+        feed = self._engine.open_feed(state.id, options)
+        self._tasks[state.id] = asyncio.ensure_future(
+            self._pump(source_of(state), state.attempt, feed)
+        )
 
-    def _resume(self, source: Source) -> None:
-        since_ns = self._seen_ns.get(source.id, self._options.since_ns)
-        self._follow(source, replace(self._options, since_ns=since_ns, tail=None))
+    def _resume(self, state: ContainerState) -> None:
+        """Follow a container from the line after the last one that was sent."""
+        start_ns = self._options.since_ns if self._options.tail is None else self._begin_ns
+        since_ns = self._seen_ns.get(state.id, start_ns)
+        self._follow(state, replace(self._options, since_ns=since_ns, tail=None))
 
     async def _wait(self, source: Source, state: ContainerState, position: int) -> None:
         """Wait until an ended container is started again, or its project has changed its mind."""
@@ -220,15 +236,14 @@ class Follower:
                 await asyncio.wait({started, rest}, return_when=asyncio.FIRST_COMPLETED)
         finally:
             started.cancel()
-        look = await self._look(source)
-        await self._queue.put((source, replace(look, is_told=True)))
+        await self._queue.put((source, await self._look(source, state.attempt)))
 
     async def _started(self, source: Source, position: int) -> None:
         async for _, event in self._engine.hub.read(position):
             if event.id == source.id and event.action in {"start", "destroy"}:
                 return
 
-    async def _pump(self, source: Source, feed: LogFeed) -> None:
+    async def _pump(self, source: Source, attempt: int, feed: LogFeed) -> None:
         try:
             async for batch in feed.batches():
                 seen_ns = self._seen_ns.get(source.id, 0)
@@ -236,15 +251,15 @@ class Follower:
                 await self._queue.put((source, batch))
         except NotFound:
             pass  # removed while we read it: looking finds the same
-        await self._queue.put((source, await self._look(source)))
+        await self._queue.put((source, await self._look(source, attempt)))
 
-    async def _look(self, source: Source) -> _Ended:
+    async def _look(self, source: Source, attempt: int) -> _Ended:
         position = self._engine.hub.position
         try:
             state = await self._engine.call(self._engine.runtime.inspect, source.id)
         except NotFound:
-            return _Ended(state=None, position=position)
-        return _Ended(state=state, position=position)
+            return _Ended(state=None, position=position, attempt=attempt)
+        return _Ended(state=state, position=position, attempt=attempt)
 
     async def _watch(self, position: int) -> None:
         """Take in the containers that are started while we follow."""
@@ -259,7 +274,7 @@ class Follower:
             with contextlib.suppress(NotFound):
                 state = await self._engine.call(self._engine.runtime.inspect, container)
                 if container not in self._tasks:
-                    self._resume(source_of(state))
+                    self._resume(state)
 
     def _is_ours(self, found: Mapping[str, str]) -> bool:
         return (

@@ -371,6 +371,22 @@ def test_following_ends_when_a_restart_that_was_due_is_called_off(tmp_path: Path
     run(tmp_path, scenario)
 
 
+def test_attempts_that_end_at_once_are_all_told(tmp_path: Path) -> None:
+    """Fails when only a *running* next attempt is followed: quick ones would be passed over in silence."""
+
+    async def scenario(one: Manager) -> None:
+        await one.up()
+        reader, writer = await one.open("GET", "/trice/v1/projects/demo/logs?follow=1&service=web")
+        await reader.readuntil(b"\r\n\r\n")
+        one.runtime.on_start("demo-web-1", lambda _: Exit(kind=ExitKind.CODE, code=9))
+        one.runtime.end("demo-web-1", code=1)
+        codes = [record["code"] for record in await lines_of(reader, 3)]
+        assert codes == [1, 9, 9]
+        writer.close()
+
+    run(tmp_path, scenario)
+
+
 # ── docker's endpoints ───────────────────────────────────────────────────────────────────────────
 
 
