@@ -58,6 +58,8 @@ def _container(name: str, run_dir: str, lib_containers: str, document: Message) 
     container = Container(name, attempt, run_dir, lib_dir, is_adopted=True)
     container.pid = pid
     container.started_at_ns = at_ns
+    container.is_tty = document.get("tty") is True
+    container.has_stdin = document.get("stdin") is True
     return container
 
 

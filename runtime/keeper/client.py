@@ -16,10 +16,10 @@ import queue
 import socket
 import struct
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from runtime.errors import InvalidState, KeeperGone, LaunchFailed, RuntimeFault
+from runtime.errors import InvalidState, KeeperGone, RuntimeFault
 from runtime.keeper.connect import connect
 from runtime.keeper.protocol import (
     MAX_FDS_OFFERED,
@@ -30,7 +30,7 @@ from runtime.keeper.protocol import (
     encode,
     peer_of,
 )
-from runtime.keeper.replies import ExitReport, Held, Living, Reply, Started, number
+from runtime.keeper.replies import Execed, ExitReport, Held, Living, Reply, Started, number
 from runtime.linux.fds import close_all, receive_with_fds, send_with_fds
 from runtime.linux.memfd import sealed
 from runtime.linux.pidfd import wait_ended
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from runtime.keeper.protocol import Message
     from runtime.linux.lightjson import Json
 
-__all__ = ["ExitReport", "KeeperClient", "Living", "Started"]
+__all__ = ["Execed", "ExitReport", "KeeperClient", "Living", "Started"]
 
 log = logging.getLogger(__name__)
 
@@ -77,6 +77,7 @@ class KeeperClient:
         self._last_id = 0
         self._waiting: dict[int, queue.SimpleQueue[Reply | None]] = {}
         self._held: dict[str, Held] = {}
+        self._execs: dict[str, Callable[[int | None], None]] = {}
         self._is_leaving = False
         self._keeper_pid = 0
         self._events: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
@@ -127,7 +128,7 @@ class KeeperClient:
                 "build": self._build,
                 "offers": offers,
             },
-            fds=[held.fds[0] for _, held in offered],
+            fds=[held.fds["pidfd"] for _, held in offered],
         )
         if not reply.is_ok:
             reply.close()
@@ -141,13 +142,26 @@ class KeeperClient:
 
     def _hold(self, entry: Living) -> None:
         held = self._held.get(entry.container)
-        if self._role != "manager" or (held is not None and held.attempt == entry.attempt):
+        if self._role != "manager":
+            return
+        if held is not None and held.attempt == entry.attempt:
+            self._lend(entry, held)
             return
         reply = self._request({"do": "hold", "container": entry.container})
         if reply.is_ok and reply.fds:
-            self._keep(entry.container, entry.attempt, reply.fds)
+            self._keep(entry.container, entry.attempt, reply.take_fds())
         else:
             reply.close()
+
+    def _lend(self, entry: Living, held: Held) -> None:
+        """Give a new keeper the terminal that only we have held since the last one died."""
+        if entry.lacks_terminal and "terminal" in held.fds:
+            message: Message = {
+                "do": "lend",
+                "container": entry.container,
+                "attempt": entry.attempt,
+            }
+            self._request(message, fds=(held.fds["terminal"],)).close()
 
     def close(self) -> None:
         """Let go of the keeper and of all descriptors; no callback comes any more. Containers go on. Idempotent."""
@@ -171,7 +185,15 @@ class KeeperClient:
     # ------------------------------------------------------------------ requests
 
     def start(
-        self, container: str, *, attempt: int, run_dir: str, lib_dir: str, program: bytes
+        self,
+        container: str,
+        *,
+        attempt: int,
+        run_dir: str,
+        lib_dir: str,
+        program: bytes,
+        tty: bool = False,
+        stdin: bool = False,
     ) -> Started:
         """Have the keeper run a launch program; return when the container's own program is executing.
 
@@ -186,6 +208,8 @@ class KeeperClient:
                     "attempt": attempt,
                     "run_dir": run_dir,
                     "lib_dir": lib_dir,
+                    "tty": tty,
+                    "stdin": stdin,
                 },
                 fds=(memfd,),
                 timeout_s=START_S,
@@ -193,21 +217,80 @@ class KeeperClient:
         finally:
             os.close(memfd)
         if not reply.is_ok:
-            reply.close()
-            if "step" in reply.message:
-                raise LaunchFailed(
-                    step=reply.text("step"),
-                    errno=reply.number("errno"),
-                    reason=reply.text("text"),
-                    path=reply.text("path"),
-                )
-            raise InvalidState(f"container {container[:12]}", reply.text("error"), "start")
-        self._keep(container, attempt, reply.fds)
+            raise self._not_started(reply, container, "start")
+        fds = reply.take_fds()
+        self._keep(container, attempt, fds)
         return Started(
             pid=reply.number("pid"),
             started_at_ns=reply.number("started_at_ns"),
-            pidfd=reply.fds[0],
+            pidfd=fds["pidfd"],
         )
+
+    def _not_started(self, reply: Reply, container: str, verb: str) -> RuntimeFault:
+        reply.close()
+        state = InvalidState(f"container {container[:12]}", reply.text("error"), verb)
+        return reply.launch_failed() or state
+
+    def exec(
+        self,
+        container: str,
+        *,
+        exec_id: str,
+        program: bytes,
+        tty: bool,
+        stdin: bool,
+        detached: bool,
+        on_exit: Callable[[int | None], None],
+    ) -> Execed:
+        """Have the keeper run one more process in a container; return when its program is executing.
+
+        `on_exit` is called once with its wait status, unless the keeper is lost before (its pidfd tells then): from
+        the client's own thread, maybe before this returns. Raises LaunchFailed, InvalidState, KeeperGone.
+        """
+        memfd = sealed("trice-program", program)
+        self._execs[exec_id] = on_exit
+        try:
+            reply = self._request(
+                {
+                    "do": "exec",
+                    "exec": exec_id,
+                    "container": container,
+                    "tty": tty,
+                    "stdin": stdin,
+                    "detached": detached,
+                },
+                fds=(memfd,),
+                timeout_s=START_S,
+            )
+            if not reply.is_ok:
+                raise self._not_started(reply, container, "execute a process in")
+        except BaseException:
+            self._execs.pop(exec_id, None)
+            raise
+        finally:
+            os.close(memfd)
+        return Execed(pid=reply.number("pid"), fds=reply.take_fds())
+
+    def forget_exec(self, exec_id: str) -> None:
+        """Be told of its end no more. Idempotent."""
+        self._execs.pop(exec_id, None)
+
+    def held(self, container: str, name: str) -> int | None:
+        """Return a duplicate (the caller's) of what is held for a running container, None when there is none."""
+        with self._lock:
+            held = self._held.get(container)
+            fd = held.fds.get(name) if held is not None else None
+            return None if fd is None else os.dup(fd)
+
+    def close_stdin(self, container: str) -> None:
+        """Let a container read the end of its stdin. Idempotent."""
+        self._do({"do": "close-stdin", "container": container}, "close the stdin of")
+        with self._lock:
+            held = self._held.get(container)
+            if held is not None and "stdin" in held.fds:
+                rest = {name: fd for name, fd in held.fds.items() if name != "stdin"}
+                self._held[container] = Held(held.attempt, rest)
+                os.close(held.fds["stdin"])
 
     def signal(self, container: str, number: int) -> None:
         """Send a signal to its first process. Raises InvalidState when it is not running."""
@@ -334,12 +417,22 @@ class KeeperClient:
             )
             self._events.put(lambda: self._tell_exit(report))
             return
+        if message.get("event") == "exec-exit":
+            close_all(fds)
+            self._take_exec_exit(message)
+            return
         with self._lock:
             inbox = self._waiting.pop(number(message.get("id")), None)
         if inbox is None:
             close_all(fds)  # who asked gave up
             return
         inbox.put(Reply(message, fds))
+
+    def _take_exec_exit(self, message: Message) -> None:
+        on_exit = self._execs.pop(str(message.get("exec")), None)
+        status = message.get("status")
+        if on_exit is not None:
+            self._events.put(lambda: on_exit(status if isinstance(status, int) else None))
 
     def _tell(self) -> None:
         """Call the callbacks, one after the other. The teller's thread."""
@@ -357,7 +450,7 @@ class KeeperClient:
 
     # ------------------------------------------------------------------ held descriptors
 
-    def _keep(self, container: str, attempt: int, fds: tuple[int, ...]) -> None:
+    def _keep(self, container: str, attempt: int, fds: Mapping[str, int]) -> None:
         self._release(container)
         with self._lock:
             self._held[container] = Held(attempt, fds)
@@ -366,7 +459,7 @@ class KeeperClient:
         with self._lock:
             held = self._held.pop(container, None)
         if held is not None:
-            close_all(held.fds)
+            close_all(held.fds.values())
 
 
 def _open_pidfd(pid: int) -> int | None:

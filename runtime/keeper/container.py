@@ -29,8 +29,8 @@ class Container:
     """
 
     __slots__ = (
-        "at_ns", "attempt", "id", "is_adopted", "is_alive", "is_reported", "is_written", "lib_dir", "pid", "pidfd",
-        "run_dir", "started_at_ns", "status", "stdio",
+        "at_ns", "attempt", "has_stdin", "id", "is_adopted", "is_alive", "is_reported", "is_tty", "is_written",
+        "lib_dir", "pid", "pidfd", "run_dir", "started_at_ns", "status", "stdio",
     )  # fmt: skip
 
     def __init__(
@@ -41,6 +41,8 @@ class Container:
         self.run_dir = run_dir
         self.lib_dir = lib_dir
         self.is_adopted = is_adopted
+        self.is_tty = False
+        self.has_stdin = False
         self.pid = 0
         self.pidfd = -1
         self.started_at_ns = 0
@@ -60,6 +62,7 @@ class Container:
             "pid": self.pid,
             "started_at_ns": self.started_at_ns,
             "adopted": self.is_adopted,
+            "lacks_terminal": self.is_tty and (self.stdio is None or not self.stdio.has_terminal),
         }
 
     def exit_event(self) -> Message:
@@ -81,6 +84,8 @@ class Container:
             "boot_id": boot_id,
             "started_at_ns": self.started_at_ns,
             "lib_dir": self.lib_dir,
+            "tty": self.is_tty,
+            "stdin": self.has_stdin,
         }
         write_json_atomic(f"{self.run_dir}/{PROCESS_FILE}", document, fsync=False)
 

@@ -11,6 +11,8 @@ from time import monotonic, time_ns
 
 from runtime.keeper import adopt
 from runtime.keeper.container import Container
+from runtime.keeper.execs import Execs
+from runtime.keeper.handshake import StartFailed
 from runtime.keeper.loop import READ
 from runtime.keeper.peers import Peers
 from runtime.keeper.protocol import (
@@ -20,7 +22,7 @@ from runtime.keeper.protocol import (
     number_of,
     text_of,
 )
-from runtime.keeper.spawn import Launch, Spawner, StartFailed
+from runtime.keeper.spawn import Launch, Spawner
 from runtime.keeper.stdio import Stdio
 from runtime.keeper.store import Refused, Store
 from runtime.linux import pidfd as process
@@ -71,6 +73,7 @@ class Keeper:
         self._containers: dict[str, Container] = {}
         self._launches: dict[str, tuple[Launch, Peer, Json]] = {}
         self.peers = Peers(loop, self)
+        self._execs = Execs(loop, self.peers, self._null, self._containers.get)
         self._manager: Peer | None = None
         self._store = Store()
         self._dropped = 0
@@ -78,7 +81,10 @@ class Keeper:
         self._requests: dict[str, Request] = {
             "hello": self._hello,
             "start": self._start,
+            "exec": self._exec,
             "signal": self._signal,
+            "close-stdin": self._close_stdin,
+            "lend": self._lend,
             "list": self._list,
             "hold": self._hold,
             "forget": self._forget,
@@ -180,13 +186,18 @@ class Keeper:
                 raise Refused("already running")
             self._dispose(before)
         container = Container(name, attempt, run_dir, lib_dir, is_adopted=False)
+        container.is_tty = message.get("tty") is True
+        container.has_stdin = message.get("stdin") is True
         launch = self._spawner.begin(container, fds[0])
         self._containers[name] = container
         self._launches[name] = launch, peer, message.get("id")
-        self._loop.watch_process(launch.sync_fd, lambda _events: self._on_sync(container))
+        self._loop.watch_process(launch.handshake.fd, lambda _events: self._on_sync(container))
         self._watch(container)
-        if launch.is_over:
+        if launch.handshake.is_over:
             self._on_sync(container)
+
+    def _exec(self, peer: Peer, message: Message, fds: Fds) -> None:
+        self._execs.start(peer, message, fds)
 
     def _signal(self, _peer: Peer, message: Message, _fds: Fds) -> tuple[Message, Fds]:
         container = self._containers.get(text_of(message, "container"))
@@ -206,7 +217,23 @@ class Keeper:
         container = self._containers.get(text_of(message, "container"))
         if container is None or not container.is_alive or container.pidfd < 0:
             raise Refused("not running")
-        return {"attempt": container.attempt}, _held(container)
+        names, fds = _held(container)
+        return {"attempt": container.attempt, "fds": names}, fds
+
+    def _close_stdin(self, _peer: Peer, message: Message, _fds: Fds) -> tuple[Message, Fds]:
+        container = self._containers.get(text_of(message, "container"))
+        if container is not None and container.stdio is not None:
+            container.stdio.close_stdin()
+        return {}, ()
+
+    def _lend(self, _peer: Peer, message: Message, fds: Fds) -> tuple[Message, Fds]:
+        """Take a terminal back from the manager that held it while there was no keeper."""
+        container = self._containers.get(text_of(message, "container"))
+        if container is None or container.stdio is None or not container.is_tty or len(fds) != 1:
+            raise Refused("without a terminal")
+        if container.attempt == message.get("attempt") and not container.stdio.has_terminal:
+            container.stdio.give_terminal(os.dup(fds[0]))
+        return {}, ()
 
     def _forget(self, _peer: Peer, message: Message, _fds: Fds) -> tuple[Message, Fds]:
         container = self._containers.get(text_of(message, "container"))
@@ -239,7 +266,7 @@ class Keeper:
         }, ()
 
     def _leave(self, _peer: Peer, _message: Message, _fds: Fds) -> tuple[Message, Fds]:
-        if any(container.is_alive for container in self._containers.values()):
+        if len(self._execs) or any(entry.is_alive for entry in self._containers.values()):
             raise Refused("busy")
         self._supervisor.end()
         self._loop.is_running = False
@@ -258,23 +285,29 @@ class Keeper:
         if entry is None:
             return
         launch, peer, number = entry
-        launch.read()
-        if not launch.is_over:
+        handshake = launch.handshake
+        handshake.read()
+        if not handshake.is_over:
             return
-        if launch.sync_fd >= 0:
-            self._loop.forget(launch.sync_fd)
-            launch.close()
-        if launch.failure is not None:
+        if handshake.fd >= 0:
+            self._loop.forget(handshake.fd)
+        terminal = handshake.take_terminal()
+        if terminal >= 0 and container.stdio is not None:
+            container.stdio.give_terminal(terminal)
+        handshake.close()
+        if handshake.failure is not None:
             launch.abandon()
             return
         del self._launches[container.id]
+        names, fds = _held(container)
         reply: Message = {
             "id": number,
             "ok": True,
             "pid": container.pid,
             "started_at_ns": container.started_at_ns,
+            "fds": names,
         }
-        self.peers.reply(peer, reply, _held(container))
+        self.peers.reply(peer, reply, fds)
 
     def _on_process(self, container: Container, events: int) -> None:
         """A container's first process has ended (or, not being ours, was reaped)."""
@@ -307,13 +340,14 @@ class Keeper:
 
     def _end_launch(self, container: Container, launch: Launch, peer: Peer, number: Json) -> None:
         """Tell that it never ran; nothing of it is left here."""
-        if launch.sync_fd >= 0:
-            self._loop.forget(launch.sync_fd)
-            launch.close()
+        handshake = launch.handshake
+        if handshake.fd >= 0:
+            self._loop.forget(handshake.fd)
+        handshake.close()
         container.is_alive = False
         container.unlink_process()
         self._dispose(container)
-        failure = launch.failure or StartFailed("start the container", 0, "it died")
+        failure = handshake.failure or StartFailed("start the container", 0, "it died")
         self.peers.reply(peer, {"id": number, **failure.reply()})
 
     def _end(self, container: Container, status: int | None) -> None:
@@ -366,9 +400,7 @@ class Keeper:
         for container in found:
             self._containers[container.id] = container
             try:
-                container.stdio = Stdio(
-                    self._loop, container.run_dir, container.lib_dir, self._null
-                )
+                container.stdio = Stdio(self._loop, container, self._null)
             except OSError as error:
                 self._say(f"cannot reopen the streams of {container.id}: {error}")
             if container.pidfd >= 0:
@@ -383,9 +415,11 @@ class Keeper:
                 self._end(container, None)
 
 
-def _held(container: Container) -> Fds:
-    streams = container.stdio.fds if container.stdio is not None else ()
-    return (container.pidfd, *streams)
+def _held(container: Container) -> tuple[list[Json], Fds]:
+    """Return the names of what a manager should hold too, and the descriptors; the pidfd first."""
+    streams = container.stdio.held if container.stdio is not None else ()
+    names: list[Json] = ["pidfd", *(name for name, _ in streams)]
+    return names, (container.pidfd, *(fd for _, fd in streams))
 
 
 def _is_pidfd(fd: int) -> bool:

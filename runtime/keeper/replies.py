@@ -5,9 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from runtime.errors import LaunchFailed
 from runtime.linux.fds import close_all
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from runtime.keeper.protocol import Message
     from runtime.linux.lightjson import Json
 
@@ -31,6 +34,8 @@ class Living:
     pid: int
     started_at_ns: int
     is_adopted: bool
+    lacks_terminal: bool = False
+    """It has one, and the keeper does not hold its master: who does should lend it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,12 +48,21 @@ class ExitReport:
     at_ns: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Execed:
+    """A process in a container whose program is executing. All descriptors are the caller's."""
+
+    pid: int
+    fds: Mapping[str, int]
+    """"pidfd", and of "stdin", "stdout", "stderr", "terminal" what there is."""
+
+
 @dataclass(frozen=True, slots=True)
 class Held:
-    """Descriptors kept for a running container, its pidfd first."""
+    """Descriptors kept for a running container, by name, its pidfd first."""
 
     attempt: int
-    fds: tuple[int, ...]
+    fds: Mapping[str, int]
 
 
 class Reply:
@@ -77,9 +91,31 @@ class Reply:
                 pid=number(entry.get("pid")),
                 started_at_ns=number(entry.get("started_at_ns")),
                 is_adopted=entry.get("adopted") is True,
+                lacks_terminal=entry.get("lacks_terminal") is True,
             )
             for entry in (entries if isinstance(entries, list) else [])
             if isinstance(entry, dict)
+        )
+
+    def take_fds(self) -> dict[str, int]:
+        """Return its descriptors by name, the caller's from now on; those without a name are closed."""
+        names = self.message.get("fds")
+        found = dict(
+            zip(map(str, names if isinstance(names, list) else []), self.fds, strict=False)
+        )
+        close_all(self.fds[len(found) :])
+        self.fds = ()
+        return found
+
+    def launch_failed(self) -> LaunchFailed | None:
+        """Return the error that it tells, when it tells one of a launch."""
+        if "step" not in self.message:
+            return None
+        return LaunchFailed(
+            step=self.text("step"),
+            errno=self.number("errno"),
+            reason=self.text("text"),
+            path=self.text("path"),
         )
 
     def close(self) -> None:

@@ -1,14 +1,19 @@
-"""A container's stdout and stderr: two FIFOs by path, and the log that they are moved to. Import-light.
+"""A container's streams: FIFOs by path or a terminal, and the log that output is moved to. Import-light.
 
     <run>/containers/<id>/stdout, stderr    opened for reading and writing for the container, for reading by the keeper
+                          stdin             for reading for the container; the keeper (and the manager, by "hold") keeps
+                                            it from its end; without the name it has been closed
+    terminal                                its master: held by the keeper, and by the manager
 
-The container's own descriptor is a reader too: no SIGPIPE is possible, and without a keeper it waits when the pipe is
-full until the next keeper opens the path again (reference: the container can read its own output back).
+The container's own descriptor of its output is a reader too: no SIGPIPE is possible, and without a keeper it waits when
+the pipe is full until the next keeper opens the path again (reference: the container can read its own output back).
+A terminal cannot be opened again: a new keeper gets its master from the manager ("lend").
 """
 
 from __future__ import annotations
 
 import os
+from select import POLLIN, poll
 from stat import S_ISFIFO
 
 from runtime.linux.fds import close_all, grow_pipe
@@ -17,39 +22,53 @@ from runtime.log.writer import Log
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from runtime.keeper.container import Container
     from runtime.keeper.loop import Loop
 
 NAMES = ((STDOUT, "stdout"), (STDERR, "stderr"))
+STDIN = "stdin"
+TERMINAL = "terminal"
 PIPE_BYTES = 1024 * 1024
 DRAIN_BYTES = 2 * PIPE_BYTES
 """A stream, at exit: more than the pipe holds; a grandchild that goes on writing is not waited for."""
 DRAIN_CHUNK = 256 * 1024
 
 
-def make_fifos(run_dir: str) -> None:
-    """Make both FIFOs, new ones: what an earlier attempt left open is not theirs."""
-    os.makedirs(run_dir, 0o700, exist_ok=True)
-    for _, name in NAMES:
-        path = f"{run_dir}/{name}"
-        try:  # noqa: SIM105 - contextlib is not in the keeper's import budget
-            os.unlink(path)
-        except FileNotFoundError:
-            pass
-        os.mkfifo(path, 0o600)
+def make_fifos(container: Container) -> None:
+    """Make its FIFOs, new ones: what an earlier attempt left open is not theirs."""
+    os.makedirs(container.run_dir, 0o700, exist_ok=True)
+    wanted = () if container.is_tty else tuple(name for _, name in NAMES)
+    if container.has_stdin and not container.is_tty:
+        wanted = (*wanted, STDIN)
+    for name in (*(name for _, name in NAMES), STDIN):
+        path = f"{container.run_dir}/{name}"
+        _unlink(path)
+        if name in wanted:
+            os.mkfifo(path, 0o600)
 
 
-def open_container_ends(run_dir: str) -> tuple[int, ...]:
-    """Return stdout and stderr for the container, which the caller owns. Raises OSError."""
+def open_container_ends(container: Container, null: int) -> tuple[int, int, int]:
+    """Return stdin, stdout and stderr for the container, which the caller owns. Raises OSError.
+
+    To be called when the keeper's own ends are open.
+    """
     ends: list[int] = []
     try:
+        if container.is_tty:
+            ends.extend(os.dup(null) for _ in range(3))
+            return ends[0], ends[1], ends[2]
+        if container.has_stdin:
+            ends.append(os.open(f"{container.run_dir}/{STDIN}", os.O_RDONLY | os.O_NOFOLLOW))
+        else:
+            ends.append(os.dup(null))
         for _, name in NAMES:
             # Opening for both never blocks, and whoever holds it can never get SIGPIPE.
-            ends.append(os.open(f"{run_dir}/{name}", os.O_RDWR | os.O_NOFOLLOW))
+            ends.append(os.open(f"{container.run_dir}/{name}", os.O_RDWR | os.O_NOFOLLOW))
             _grow(ends[-1])
     except OSError:
         close_all(ends)
         raise
-    return tuple(ends)
+    return ends[0], ends[1], ends[2]
 
 
 def _grow(fd: int) -> None:
@@ -59,24 +78,34 @@ def _grow(fd: int) -> None:
         return  # a smaller pipe costs wake-ups, nothing else
 
 
+def _unlink(path: str) -> None:
+    try:
+        os.unlink(path)
+    except FileNotFoundError:
+        return
+
+
 class Stdio:
     """The keeper's ends of one container's streams and their log. Owns and watches them until `close`."""
 
-    __slots__ = ("_log", "_loop", "_streams")
+    __slots__ = ("_log", "_loop", "_run_dir", "_stdin", "_streams", "_terminal")
 
-    def __init__(self, loop: Loop, run_dir: str, lib_dir: str, null: int) -> None:
-        """Open both FIFOs for reading and go on with the log. Raises OSError; nothing stays open then."""
+    def __init__(self, loop: Loop, container: Container, null: int) -> None:
+        """Open its FIFOs and go on with the log; a terminal comes by `give_terminal`.
+
+        Raises OSError; nothing stays open then.
+        """
         self._loop = loop
+        self._run_dir = container.run_dir
         self._streams: dict[int, int] = {}
-        log_dir = f"{lib_dir}/log"
+        self._stdin = -1
+        self._terminal = -1
+        log_dir = f"{container.lib_dir}/log"
         os.makedirs(log_dir, 0o700, exist_ok=True)
         self._log = Log(log_dir, null)
         try:
-            for stream, name in NAMES:
-                fd = os.open(f"{run_dir}/{name}", os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW)
-                self._streams[stream] = fd
-                if not S_ISFIFO(os.fstat(fd).st_mode):
-                    raise OSError(22, "not a FIFO", f"{run_dir}/{name}")
+            if not container.is_tty:
+                self._open_streams(has_stdin=container.has_stdin)
         except OSError:
             close_all(self._streams.values())
             self._log.close()
@@ -84,15 +113,50 @@ class Stdio:
         for stream, fd in self._streams.items():
             loop.watch_log(fd, _Taker(self, stream, fd).take)
 
+    def _open_streams(self, *, has_stdin: bool) -> None:
+        if has_stdin:
+            try:
+                # For both: it never blocks, and while we have it the container's reading end is not at its end.
+                self._stdin = _open_fifo(f"{self._run_dir}/{STDIN}", os.O_RDWR)
+            except FileNotFoundError:
+                self._stdin = -1  # it was closed, by a keeper before us
+        try:
+            for stream, name in NAMES:
+                self._streams[stream] = _open_fifo(f"{self._run_dir}/{name}", os.O_RDONLY)
+        except OSError:
+            self._let_stdin_go()
+            raise
+
     @property
-    def fds(self) -> tuple[int, ...]:
-        """The reading ends that are open."""
-        return tuple(self._streams.values())
+    def held(self) -> tuple[tuple[str, int], ...]:
+        """What is open, by name: what the manager should hold too."""
+        names = dict(NAMES)
+        found = [(names[stream], fd) for stream, fd in self._streams.items()]
+        if self._stdin >= 0:
+            found.append((STDIN, self._stdin))
+        if self._terminal >= 0:
+            found.append((TERMINAL, self._terminal))
+        return tuple(found)
+
+    @property
+    def has_terminal(self) -> bool:
+        return self._terminal >= 0
 
     @property
     def dropped(self) -> int:
         """Bytes that no disk took, in this keeper's life."""
         return self._log.dropped
+
+    def give_terminal(self, master: int) -> None:
+        """Take over a terminal's master: what comes out of it is logged as stdout."""
+        self._drop_terminal()
+        self._terminal = master
+        self._loop.watch_log(master, self._take_terminal)
+
+    def close_stdin(self) -> None:
+        """Let the container read the end, once what is in the pipe is read and no writer is left. Idempotent."""
+        _unlink(f"{self._run_dir}/{STDIN}")
+        self._let_stdin_go()
 
     def take(self, stream: int, fd: int, limit: int) -> int:
         """Move up to `limit` bytes to the log; return how many. At the end of the stream let go of it."""
@@ -106,8 +170,23 @@ class Stdio:
             os.close(self._streams.pop(stream))
         return moved
 
+    def _take_terminal(self, limit: int) -> int:
+        """Move what the terminal has; the last program's letting go of it (EIO) is its end."""
+        if self._terminal < 0 or not _can_read(self._terminal):
+            return 0
+        try:
+            data = os.read(self._terminal, limit)
+        except OSError:
+            data = b""
+        if data:
+            self._log.put(data, STDOUT)
+        else:
+            self._drop_terminal()
+        return len(data)
+
     def drain(self) -> None:
         """Move what the pipes hold now: at a container's end its last words are in the log before its end is told."""
+        self._let_stdin_go()
         for stream, fd in tuple(self._streams.items()):
             left = DRAIN_BYTES
             while left > 0 and stream in self._streams:
@@ -115,6 +194,9 @@ class Stdio:
                 if moved == 0:
                     break
                 left -= moved
+        left = DRAIN_BYTES
+        while left > 0 and (moved := self._take_terminal(DRAIN_CHUNK)):
+            left -= moved
 
     def close(self) -> None:
         """Let go of streams and log. Idempotent."""
@@ -122,7 +204,35 @@ class Stdio:
             self._loop.forget_log(fd)
         close_all(self._streams.values())
         self._streams.clear()
+        self._let_stdin_go()
+        self._drop_terminal()
         self._log.close()
+
+    def _let_stdin_go(self) -> None:
+        if self._stdin >= 0:
+            os.close(self._stdin)
+            self._stdin = -1
+
+    def _drop_terminal(self) -> None:
+        if self._terminal >= 0:
+            self._loop.forget_log(self._terminal)
+            os.close(self._terminal)
+            self._terminal = -1
+
+
+def _open_fifo(path: str, access: int) -> int:
+    fd = os.open(path, access | os.O_NONBLOCK | os.O_NOFOLLOW)
+    if not S_ISFIFO(os.fstat(fd).st_mode):
+        os.close(fd)
+        raise OSError(22, "not a FIFO", path)
+    return fd
+
+
+def _can_read(fd: int) -> bool:
+    """Say whether a read returns at once. The master stays blocking: its open file is the manager's too."""
+    poller = poll()
+    poller.register(fd, POLLIN)
+    return bool(poller.poll(0))
 
 
 class _Taker:

@@ -76,6 +76,19 @@ class Log:
             self._wrote(moved, stream)
         return moved
 
+    def put(self, data: bytes, stream: int) -> None:
+        """Write data that is in hand (a terminal's: splice cannot take it). A disk that refuses costs the bytes."""
+        written = 0
+        if not self._unsaid or self._say_loss():
+            try:
+                written = os.pwrite(self._raw, data, self.end)
+            except OSError:
+                written = 0
+        if written:
+            self._wrote(written, stream)
+        self.dropped += len(data) - written
+        self._unsaid += len(data) - written
+
     def close(self) -> None:
         """Let go of the files. Idempotent."""
         for fd in (self._raw, self._index):

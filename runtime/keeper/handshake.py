@@ -1,0 +1,129 @@
+"""What a launched child says until its program runs, and why it does not. Import-light.
+
+FDS ─► its terminal's master, ours from then on
+FAILED ─► failure: its child must be killed and waited for
+READY, end of file ─► it runs
+"""
+
+from __future__ import annotations
+
+import _socket
+import os
+
+from runtime.container import program, wire
+from runtime.linux.fds import close_all, receive_with_fds
+from runtime.linux.memfd import read_sealed
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from runtime.container.program import Prepared
+    from runtime.keeper.protocol import Message
+
+
+class StartFailed(Exception):
+    """It does not run; the arguments of `LaunchFailed`."""
+
+    def __init__(self, step: str, errno: int, reason: str, path: str = "") -> None:
+        super().__init__(reason)
+        self.step = step
+        self.errno = errno
+        self.reason = reason
+        self.path = path
+
+    def reply(self) -> Message:
+        return {
+            "ok": False,
+            "step": self.step,
+            "errno": self.errno,
+            "text": self.reason,
+            "path": self.path,
+        }
+
+
+class Handshake:
+    """The keeper's end of one child's handshake. Owns the socket, and the terminal until it is taken."""
+
+    __slots__ = ("_is_ready", "_prepared", "_sock", "failure", "is_over", "terminal")
+
+    def __init__(self, prepared: Prepared, sync_fd: int) -> None:
+        self._prepared = prepared
+        self._sock = _socket.socket(fileno=sync_fd)
+        self._sock.setblocking(False)
+        self._is_ready = False
+        self.failure: StartFailed | None = None
+        self.is_over = False
+        """Nothing more will come: it runs, or `failure` says why not."""
+        self.terminal = -1
+
+    @property
+    def fd(self) -> int:
+        """-1 once it is closed."""
+        return self._sock.fileno()
+
+    def read(self) -> None:
+        """Take what the child has said so far."""
+        while not self.is_over:
+            try:
+                frame, fds = receive_with_fds(self._sock, wire.MAX_FRAME)
+            except BlockingIOError:
+                return
+            except OSError:
+                frame, fds = b"", ()  # ECONNRESET: it is dead
+            self._understand(frame, fds)
+
+    def _understand(self, frame: bytes, fds: tuple[int, ...]) -> None:
+        if not frame:
+            self.is_over = True
+            if not self._is_ready and self.failure is None:
+                self.failure = StartFailed(
+                    "start the container", 0, "its first process died before its program began"
+                )
+            return
+        try:
+            tag = wire.decode(frame)[0]
+            if tag == wire.FDS and len(fds) == 1 and self.terminal < 0:
+                self.terminal = fds[0]
+                return
+            close_all(fds)
+            if tag == wire.READY:
+                self._is_ready = True
+                return
+            said = program.failure(self._prepared, frame)
+        except wire.ProtocolError as error:
+            self.failure = StartFailed("start the container", 71, f"handshake: {error}")
+        else:
+            self.failure = StartFailed(
+                str(said["step"]), int(said["errno"]), str(said["reason"]), str(said["path"])
+            )
+        self.is_over = True
+
+    def fail(self, failure: StartFailed) -> None:
+        """End it for a reason of our own."""
+        self.failure = failure
+        self.is_over = True
+
+    def take_terminal(self) -> int:
+        """Return the terminal's master, the caller's from now on; -1 when there is none."""
+        terminal, self.terminal = self.terminal, -1
+        return terminal
+
+    def close(self) -> None:
+        """Let go of the socket, and of a terminal that nobody took. Idempotent."""
+        if self.fd >= 0:
+            self._sock.close()
+        if self.terminal >= 0:
+            os.close(self.take_terminal())
+
+
+def prepare(program_fd: int) -> Prepared:
+    """Return the program of a sealed memfd. Raises StartFailed."""
+    try:
+        return program.prepare(read_sealed(program_fd, program.MAX_DOCUMENT))
+    except ValueError as error:
+        raise StartFailed("read the launch program", 22, str(error)) from None
+
+
+def failed(step: str, error: OSError) -> StartFailed:
+    """Return the failure of a step of the keeper's own."""
+    path = error.filename if isinstance(error.filename, str) else ""
+    return StartFailed(step, error.errno or 0, error.strerror or str(error), path)
