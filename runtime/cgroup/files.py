@@ -154,6 +154,17 @@ def move_all(group: str, target: str) -> None:
             _move(pid, target)
 
 
+def gather(group: str, target: str) -> None:
+    """Have every process of the group in the group `target` of another hierarchy, too, those forked meanwhile included.
+
+    Raises KernelRefused.
+    """
+    deadline = time.monotonic() + MOVE_S
+    while (missing := set(pids_in(group)) - set(pids_in(target))) and time.monotonic() < deadline:
+        for pid in sorted(missing):
+            _move(pid, target)
+
+
 def _move(pid: int, target: str) -> None:
     try:
         write(f"{target}/cgroup.procs", str(pid))

@@ -9,12 +9,14 @@ Nothing outside <instance name> is ever written to, but for the controllers that
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from runtime.api import Limits
+    from runtime.spec.config import DeviceRule
 
 SYSTEM = "system"
 CONTAINERS = "c"
@@ -61,6 +63,12 @@ class Group(Protocol):
     def thaw(self) -> None:
         """Let it run on. Idempotent."""
 
+    def is_frozen(self) -> bool:
+        """Whether the tree was stopped and not let run on."""
+
+    def directory(self, controller: str) -> str | None:
+        """Return where the files of this controller are for the group ("" is what needs none); None: it has no such."""
+
     def frozen(self) -> AbstractContextManager[None]:
         """Freeze for the time of a `with`; thawed however it ends."""
 
@@ -91,10 +99,19 @@ class Hierarchy(Protocol):
     def leaf(self, name: str) -> Group:
         """Return the group of this name directly below the instance's; made if it is not there."""
 
-    def create(self, container_id: str, limits: Limits) -> Group:
+    def create(
+        self,
+        container_id: str,
+        limits: Limits,
+        *,
+        devices: Sequence[DeviceRule] = (),
+        is_everywhere: bool = False,
+    ) -> Group:
         """Make a container's group with its limits; when it is there, set them. All or nothing.
 
-        Raises InvalidSpec, KernelRefused.
+        It may use the devices that the rules allow, in their order, and no other; without rules nothing is said about
+        devices. `is_everywhere` gives it a group of its own in every v1 hierarchy, needed or not: for one that may
+        mount cgroups itself. Raises InvalidSpec, KernelRefused.
         """
 
     def open(self, container_id: str) -> Group:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from runtime.cgroup import files
+from runtime.cgroup import files, values
 
 FILES = ("cpuset.cpus", "cpuset.mems")
 
@@ -15,3 +15,10 @@ def initialise(group: str) -> None:
     for name in FILES:
         if not files.read(f"{group}/{name}").strip():
             files.write(f"{group}/{name}", files.read(f"{parent}/{name}").strip())
+
+
+def set_limit(group: str, cpus: str | None) -> None:
+    """Set on which processors the group may run; None is all of its parent's. Raises InvalidSpec, KernelRefused."""
+    parent = os.path.dirname(group)
+    text = files.read(f"{parent}/{FILES[0]}").strip() if cpus is None else values.cpu_list(cpus)
+    files.write(f"{group}/{FILES[0]}", text)

@@ -41,6 +41,11 @@ def thaw(group: str) -> None:
         files.write(f"{group}/freezer.state", "THAWED")
 
 
+def is_frozen(group: str) -> bool:
+    """Whether the group was told to stand still."""
+    return files.read(f"{group}/freezer.state").strip() in ("FROZEN", "FREEZING")
+
+
 def kill(group: str, *, timeout_s: float = 2.0) -> None:
     """Kill the tree: frozen, so that nothing forks away meanwhile; thawed on every way out. Idempotent.
 

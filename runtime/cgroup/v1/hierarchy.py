@@ -10,27 +10,49 @@ from __future__ import annotations
 import errno
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from runtime.cgroup import files
+from runtime.cgroup import files, values
 from runtime.cgroup.interface import CONTAINERS, SYSTEM, Group, Stats
 from runtime.cgroup.layout import Layout
 from runtime.cgroup.names import checked
-from runtime.cgroup.v1 import cpu, cpuacct, cpuset, freezer, memory, pids
+from runtime.cgroup.v1 import blkio, cpu, cpuacct, cpuset, freezer, memory, pids
+from runtime.cgroup.v1 import devices as v1_devices
 from runtime.cgroup.v2 import core
+from runtime.cgroup.v2.devices import allows_everything, set_rules
 from runtime.cgroup.v2.hierarchy import VACATE_S
 from runtime.errors import KernelRefused, NotFound
+from runtime.linux import ebpf
 
 if TYPE_CHECKING:
     from runtime.api import Limits
+    from runtime.spec.config import DeviceRule
 
 UNIFIED = "unified"
 """Stands for the v2 twin among the controllers."""
 ORDER = (UNIFIED, "memory", "cpu", "cpuacct", "freezer", "pids")
 """In which a process enters: memory early, so that what it does is counted; pids last."""
+OPTIONAL = ("cpuset", "blkio", "devices")
+"""Where a container has a group only if it asks for something there: each costs at every start."""
+
+
+def needed(limits: Limits) -> tuple[str, ...]:
+    """Return the optional controllers that these limits need."""
+    wanted = {"cpuset": limits.cpuset is not None, "blkio": limits.blkio is not None}
+    return tuple(name for name in OPTIONAL if wanted.get(name))
+
+
+def make_optional(controller: str, path: str) -> bool:
+    """Make a container's group in an optional hierarchy, so that it can be entered; False when it was there."""
+    is_new = files.make(path)
+    if controller == "cpuset":
+        containers = os.path.dirname(path)
+        for group in (os.path.dirname(containers), containers, path):
+            cpuset.initialise(group)
+    return is_new
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +61,8 @@ class V1Group:
 
     by_controller: Mapping[str, str]
     """Controller (or "unified") → the group's directory; in the order of entering."""
+    makeable: Mapping[str, str] = field(default_factory=dict)
+    """The same for controllers that it is not in and that a limit may need."""
 
     @property
     def procs_files(self) -> tuple[str, ...]:
@@ -53,17 +77,26 @@ class V1Group:
     def update(self, limits: Limits) -> None:
         if not all(os.path.isdir(path) for path in self.paths):
             raise NotFound(f"no group {self.paths[0]}")
-        self.set_limits(limits, is_new=False)
+        added = {name: self.makeable[name] for name in needed(limits) if name in self.makeable}
+        for name in added:
+            make_optional(name, added[name])
+        V1Group({**self.by_controller, **added}).set_limits(limits, is_new=False)
+        for path in added.values():
+            files.gather(self.paths[0], path)
 
     def set_limits(self, limits: Limits, *, is_new: bool) -> None:
         """Set the limits; of a new group only what is not the kernel's default."""
         groups = self.by_controller
-        if self._has("memory", wanted=limits.memory_bytes is not None, default=not is_new):
-            memory.set_limit(groups["memory"], limits.memory_bytes)
-        if self._has("pids", wanted=limits.pids is not None, default=True):
+        if self.has("memory", wanted=values.says_memory(limits), default=not is_new):
+            memory.set_limits(groups["memory"], limits)
+        if self.has("pids", wanted=limits.pids is not None, default=True):
             pids.set_limit(groups["pids"], limits.pids)
-        if self._has("cpu", wanted=limits.cpus is not None, default=not is_new):
-            cpu.set_limit(groups["cpu"], limits.cpus)
+        if self.has("cpu", wanted=values.says_cpu(limits), default=not is_new):
+            cpu.set_limits(groups["cpu"], limits)
+        if self.has("cpuset", wanted=limits.cpuset is not None, default=not is_new):
+            cpuset.set_limit(groups["cpuset"], limits.cpuset)
+        if self.has("blkio", wanted=limits.blkio is not None, default=not is_new):
+            blkio.set_limits(groups["blkio"], limits.blkio)
 
     def oom_kills(self) -> int:
         group = self.by_controller.get("memory")
@@ -72,20 +105,28 @@ class V1Group:
     def kill(self) -> None:
         if UNIFIED in self.by_controller:
             core.kill(self.by_controller[UNIFIED])
-        elif self._has("freezer", wanted=True):
+        elif self.has("freezer", wanted=True):
             freezer.kill(self.by_controller["freezer"])
 
     def freeze(self, *, timeout_s: float = 5.0) -> None:
         if UNIFIED in self.by_controller:
             core.freeze(self.by_controller[UNIFIED], timeout_s=timeout_s)
-        elif self._has("freezer", wanted=True):
+        elif self.has("freezer", wanted=True):
             freezer.freeze(self.by_controller["freezer"], timeout_s=timeout_s)
 
     def thaw(self) -> None:
         if UNIFIED in self.by_controller:
             core.thaw(self.by_controller[UNIFIED])
-        elif self._has("freezer", wanted=True):
+        elif self.has("freezer", wanted=True):
             freezer.thaw(self.by_controller["freezer"])
+
+    def is_frozen(self) -> bool:
+        if UNIFIED in self.by_controller:
+            return core.is_frozen(self.by_controller[UNIFIED])
+        return self.has("freezer", wanted=True) and freezer.is_frozen(self.by_controller["freezer"])
+
+    def directory(self, controller: str) -> str | None:
+        return self.by_controller.get(controller or UNIFIED)
 
     @contextmanager
     def frozen(self) -> Iterator[None]:
@@ -126,7 +167,7 @@ class V1Group:
         for path in self.paths:
             files.remove_tree(path, deadline=deadline)
 
-    def _has(self, controller: str, *, wanted: bool, default: bool = False) -> bool:
+    def has(self, controller: str, *, wanted: bool, default: bool = False) -> bool:
         """Whether to use the controller: it is mounted, and wanted or to be set to its default.
 
         Raises KernelRefused when it is wanted and is not mounted.
@@ -159,6 +200,12 @@ class V1Hierarchy:
             limited.pop("cpuacct", None)
             limited[UNIFIED] = layout.unified
         self._limited = {name: limited[name] for name in ORDER if name in limited}
+        self._optional = {name: limited[name] for name in OPTIONAL if name in limited}
+        self._others = {
+            mount: mount
+            for mount in self._mounts
+            if mount not in {*self._limited.values(), *self._optional.values()}
+        }
 
     def prepare(self) -> None:
         for mount in self._mounts:
@@ -170,16 +217,35 @@ class V1Hierarchy:
         checked(name, what="cgroup name")
         for mount in self._mounts:
             self._make(mount, name)
-        others = {mount: mount for mount in self._mounts if mount not in self._limited.values()}
-        return V1Group(
-            {key: f"{mount}/{self._name}/{name}" for key, mount in (others | self._limited).items()}
-        )
+        everywhere = {**self._others, **self._optional, **self._limited}
+        return V1Group({key: f"{mount}/{self._name}/{name}" for key, mount in everywhere.items()})
 
-    def create(self, container_id: str, limits: Limits) -> Group:
-        group = self._group(container_id)
-        made = [path for path in group.paths if files.make(path)]
+    def create(
+        self,
+        container_id: str,
+        limits: Limits,
+        *,
+        devices: Sequence[DeviceRule] = (),
+        is_everywhere: bool = False,
+    ) -> Group:
+        is_limited = bool(devices) and not allows_everything(devices)
+        by_program = UNIFIED in self._limited and ebpf.has_device_programs()
+        wanted = set(needed(limits))
+        if is_limited and not by_program:
+            wanted.add("devices")
+        if is_everywhere:
+            wanted |= {*self._optional, *self._others}
+        group = self._group(container_id, wanted)
+        made: list[str] = []
         try:
+            for name, path in group.by_controller.items():
+                if make_optional(name, path):
+                    made.append(path)
             group.set_limits(limits, is_new=len(made) == len(group.paths))
+            if is_limited and by_program:
+                set_rules(group.by_controller[UNIFIED], devices)
+            elif is_limited and group.has("devices", wanted=True):
+                v1_devices.set_rules(group.by_controller["devices"], devices)
         except Exception as error:
             self._undo(made, error)
             raise
@@ -190,7 +256,7 @@ class V1Hierarchy:
 
     def containers(self) -> tuple[str, ...]:
         found: set[str] = set()
-        for mount in self._limited.values():
+        for mount in (*self._limited.values(), *self._optional.values(), *self._others):
             folder = f"{mount}/{self._name}/{CONTAINERS}"
             with suppress(FileNotFoundError), os.scandir(folder) as entries:
                 found |= {entry.name for entry in entries if entry.is_dir()}
@@ -204,9 +270,19 @@ class V1Hierarchy:
             files.move_all(f"{mount}/{self._name}/{SYSTEM}", mount)
             files.remove_empty(f"{mount}/{self._name}")
 
-    def _group(self, container_id: str) -> V1Group:
+    def _group(self, container_id: str, wanted: Collection[str] = ()) -> V1Group:
+        """Return the group; in optional hierarchies only where it is wanted, or there."""
         below = f"{self._name}/{CONTAINERS}/{checked(container_id)}"
-        return V1Group({name: f"{mount}/{below}" for name, mount in self._limited.items()})
+        optional = {
+            name: f"{mount}/{below}" for name, mount in {**self._optional, **self._others}.items()
+        }
+        there = {name for name, path in optional.items() if name in wanted or os.path.isdir(path)}
+        paths = {name: f"{mount}/{below}" for name, mount in self._limited.items()}
+        last = {"pids": paths.pop("pids")} if "pids" in paths else {}
+        return V1Group(
+            {**paths, **{name: optional[name] for name in optional if name in there}, **last},
+            {name: path for name, path in optional.items() if name not in there},
+        )
 
     def _make(self, mount: str, name: str) -> None:
         """Make <mount>/<instance>/<name>; on the cpuset hierarchy both can be entered then."""

@@ -53,6 +53,11 @@ def thaw(group: str) -> None:
         return
 
 
+def is_frozen(group: str) -> bool:
+    """Whether the group was told to stand still."""
+    return files.read(f"{group}/cgroup.freeze").strip() == "1"
+
+
 def cpu_ns(group: str) -> int:
     """Return the CPU time of the tree in nanoseconds (cpu.stat is there without the cpu controller)."""
     return flat_keyed(files.read(f"{group}/cpu.stat")).get("usage_usec", 0) * 1000

@@ -7,19 +7,21 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from runtime.cgroup import files
+from runtime.cgroup import files, values
 from runtime.cgroup.interface import CONTAINERS, SYSTEM, Group, Stats
 from runtime.cgroup.names import checked
-from runtime.cgroup.v2 import core, cpu, memory, pids
+from runtime.cgroup.v2 import core, cpu, cpuset, io, memory, pids
+from runtime.cgroup.v2.devices import allows_everything, set_rules
 from runtime.errors import KernelRefused, NotFound
 
 if TYPE_CHECKING:
     from runtime.api import Limits
+    from runtime.spec.config import DeviceRule
 
 CONTROLLERS = ("cpu", "memory", "pids")
 VACATE_S = 1.0
@@ -43,11 +45,25 @@ class V2Group:
 
     def set_limits(self, limits: Limits, *, is_new: bool) -> None:
         """Set the limits; of a new group only what is not the kernel's default."""
-        if limits.memory_bytes is not None or not is_new:
-            memory.set_limit(self.path, limits.memory_bytes, is_new=is_new)
+        if values.says_memory(limits) or not is_new:
+            memory.set_limits(self.path, limits, is_new=is_new)
         pids.set_limit(self.path, limits.pids)
-        if limits.cpus is not None or not is_new:
-            cpu.set_limit(self.path, limits.cpus)
+        if values.says_cpu(limits) or not is_new:
+            cpu.set_limits(self.path, limits)
+        if self._uses("cpuset", wanted=limits.cpuset is not None, default=not is_new):
+            cpuset.set_limit(self.path, limits.cpuset)
+        if self._uses("io", wanted=limits.blkio is not None, default=not is_new):
+            io.set_limits(self.path, limits.blkio)
+
+    def _uses(self, controller: str, *, wanted: bool, default: bool) -> bool:
+        """Whether to use one that few containers need; a wanted one is handed down first, from the root on."""
+        if wanted:
+            containers = os.path.dirname(self.path)
+            top = os.path.dirname(containers)
+            for group in (os.path.dirname(top), top, containers):
+                hand_down(group, (controller,))
+            return True
+        return default and controller in files.read(f"{self.path}/cgroup.controllers").split()
 
     def oom_kills(self) -> int:
         return memory.oom_kills(self.path)
@@ -60,6 +76,12 @@ class V2Group:
 
     def thaw(self) -> None:
         core.thaw(self.path)
+
+    def is_frozen(self) -> bool:
+        return core.is_frozen(self.path)
+
+    def directory(self, controller: str) -> str | None:  # noqa: ARG002 - here one directory has all of them
+        return self.path
 
     @contextmanager
     def frozen(self) -> Iterator[None]:
@@ -101,19 +123,28 @@ class V2Hierarchy:
         files.make(f"{self._top}/{CONTAINERS}")
         files.make(f"{self._top}/{SYSTEM}")
         for group in (self._mount, self._top, f"{self._top}/{CONTAINERS}"):
-            _hand_down(group)
+            hand_down(group, CONTROLLERS)
 
     def leaf(self, name: str) -> Group:
         path = f"{self._top}/{checked(name, what='cgroup name')}"
         files.make(path)
         return V2Group(path)
 
-    def create(self, container_id: str, limits: Limits) -> Group:
+    def create(
+        self,
+        container_id: str,
+        limits: Limits,
+        *,
+        devices: Sequence[DeviceRule] = (),
+        is_everywhere: bool = False,  # noqa: ARG002 - there is but one hierarchy
+    ) -> Group:
         path = self._path(container_id)
         is_new = files.make(path)
         group = V2Group(path)
         try:
             group.set_limits(limits, is_new=is_new)
+            if devices and not allows_everything(devices):
+                set_rules(path, devices)
         except Exception as error:
             if is_new:
                 _undo(group, error)
@@ -137,10 +168,10 @@ class V2Hierarchy:
         return f"{self._top}/{CONTAINERS}/{checked(container_id)}"
 
 
-def _hand_down(group: str) -> None:
-    """Enable our controllers for the children of the group; only those that are not yet. Idempotent."""
+def hand_down(group: str, controllers: Sequence[str]) -> None:
+    """Enable controllers for the children of the group; only those that are not yet. Idempotent."""
     enabled = files.read(f"{group}/cgroup.subtree_control").split()
-    lacking = [name for name in CONTROLLERS if name not in enabled]
+    lacking = [name for name in controllers if name not in enabled]
     if lacking:
         wanted = " ".join(f"+{name}" for name in lacking)
         files.write(f"{group}/cgroup.subtree_control", wanted)

@@ -8,23 +8,31 @@ from __future__ import annotations
 import errno
 import os
 from contextlib import suppress
+from typing import TYPE_CHECKING
 
 from runtime.cgroup import files, values
 from runtime.errors import KernelRefused
 
+if TYPE_CHECKING:
+    from runtime.api import Limits
 
-def set_limit(group: str, limit_bytes: int | None, *, is_new: bool) -> None:
-    """Set the limit of memory, and of swap beside it; in a new group nothing can be in use.
 
-    Raises KernelRefused (EBUSY) for a limit below what is in use: the kernel itself would kill processes until it
-    fits, but a change of a limit must not.
+def set_limits(group: str, limits: Limits, *, is_new: bool) -> None:
+    """Set memory, swap beside it, and what is kept when it is short; in a new group nothing can be in use.
+
+    Raises InvalidSpec, and KernelRefused (EBUSY) for a limit below what is in use: the kernel itself would kill
+    processes until it fits, but a change of a limit must not. v2 has neither swappiness nor a killer to switch off.
     """
-    text = values.memory_max(limit_bytes)
-    if limit_bytes is not None and not is_new:
-        _make_room(group, limit_bytes)
+    limit = limits.memory_bytes
+    text = values.memory_max(limit)
+    swap = values.swap_max(limit, limits.memory_swap_bytes)
+    kept = values.memory_reservation(limits.memory_reservation_bytes, limit)
+    if limit is not None and not is_new:
+        _make_room(group, limit)
     files.write(f"{group}/memory.max", text)
     if os.path.exists(f"{group}/memory.swap.max"):  # not without CONFIG_SWAP or with swapaccount=0
-        files.write(f"{group}/memory.swap.max", values.swap_max(limit_bytes))
+        files.write(f"{group}/memory.swap.max", swap)
+    files.write(f"{group}/memory.low", str(kept or 0))
 
 
 def oom_kills(group: str) -> int:
