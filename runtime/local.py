@@ -18,7 +18,7 @@ import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from secrets import token_hex
 
@@ -29,10 +29,15 @@ from runtime.api import (
     ContainerId,
     ContainerRequest,
     ContainerState,
+    ContainerStats,
+    ExecRequest,
+    Exit,
     HostFacts,
     ImageState,
+    Limits,
     LogChunk,
     LogOptions,
+    ProcessInfo,
     RuntimeEvent,
     Snapshot,
     Status,
@@ -40,7 +45,7 @@ from runtime.api import (
 from runtime.cgroup import open_hierarchy
 from runtime.container.compile import Rootfs, compile_program
 from runtime.container.defaults import command_line, default_config
-from runtime.ending import exit_of, signal_number
+from runtime.ending import exit_of, oom_of, signal_number
 from runtime.errors import InvalidState, LaunchFailed, NotFound, RuntimeFault
 from runtime.image.bootstrap import bootstrap
 from runtime.image.files import empty_trash
@@ -48,25 +53,22 @@ from runtime.image.snapshot import make_writable_layer
 from runtime.image.store import ImageStore
 from runtime.keeper import boot
 from runtime.keeper.client import ExitReport, KeeperClient, Started
+from runtime.linux import kmsg
 from runtime.linux.facts import host_facts
 from runtime.log.reader import read_log
 from runtime.paths import Paths
+from runtime.processes import Live, LocalProcesses
 from runtime.records import Ending, KeeperExit, Record, Records
+from runtime.sessions import LocalExec
 from runtime.spec.config import OciConfig, decode_config, encode_config
 
 log = logging.getLogger(__name__)
 
+SIGKILL = 9
+KERNEL_CLOCK_SLACK_NS = 1_000_000_000
+"""How far the kernel log's clock and ours may be apart."""
 KILL_WAIT_S = 10.0
 """How long a killed cgroup may take to be empty before that is an error."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Live:
-    """An attempt that runs, as the keeper told it."""
-
-    attempt: int
-    pid: int
-    started_at_ns: int
 
 
 def start_keeper(paths: Paths, manager_argv: tuple[str, ...]) -> None:
@@ -101,12 +103,21 @@ class LocalRuntime:
         self._changed = threading.Condition()
         self._verbs: dict[ContainerId, threading.Lock] = {}
         self._configs: dict[ContainerId, OciConfig] = {}
+        self._killed: set[ContainerId] = set()
+        """Those to whom we have sent a SIGKILL in this attempt."""
         self._closing = False
         self._tasks: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._keeper = KeeperClient(
             paths,
             on_exit=lambda report: self._tasks.put(lambda: self._on_exit(report)),
             on_lost=lambda: self._tasks.put(self._on_keeper_lost),
+        )
+        self._processes = LocalProcesses(
+            self,
+            facts=self._facts,
+            hierarchy=self._hierarchy,
+            records=self._records,
+            keeper=self._keeper,
         )
         self._meet_keeper()
         self._worker = threading.Thread(target=self._work, name="runtime-ends", daemon=True)
@@ -126,7 +137,10 @@ class LocalRuntime:
         return Snapshot(containers=tuple(states), images=self._store.images())
 
     def inspect(self, container: ContainerId) -> ContainerState:
-        return self._state(self._records.get(container))
+        state = self._state(self._records.get(container))
+        if state.is_running:
+            return replace(state, oom_kills=self._hierarchy.open(container).oom_kills())
+        return state
 
     def _state(self, record: Record) -> ContainerState:
         live = self._live.get(record.id)
@@ -145,10 +159,18 @@ class LocalRuntime:
             limits=request.limits,
             attempt=record.attempt,
             exit=exit_of(ending) if ending else None,
+            tty=request.tty,
+            open_stdin=request.open_stdin,
+            request=request,
         )
         if live is not None:
+            is_paused = self._processes.is_paused(record.id)
             return replace(
-                state, status=Status.RUNNING, pid=live.pid, started_at_ns=live.started_at_ns
+                state,
+                status=Status.PAUSED if is_paused else Status.RUNNING,
+                is_paused=is_paused,
+                pid=live.pid,
+                started_at_ns=live.started_at_ns,
             )
         if ending is not None:
             return replace(
@@ -178,16 +200,17 @@ class LocalRuntime:
             encode_config(config),
             fill=lambda directory: make_writable_layer(directory, layers),
         )
-        self._emit("create", record)
+        self.emit("create", record)
         return container
 
     def start(self, container: ContainerId) -> None:
-        with self._verb(container):
+        with self.verb(container):
             record = self._records.get(container)
             if container in self._live:
                 return
             self._finish_if_ended(record)
             record = self._records.get(container)
+            self._killed.discard(container)
             record = msgspec.structs.replace(
                 record, attempt=record.attempt + 1, boot_id=self._facts.boot_id
             )
@@ -202,14 +225,14 @@ class LocalRuntime:
                     attempt=record.attempt, pid=started.pid, started_at_ns=started.started_at_ns
                 )
                 self._changed.notify_all()
-        self._emit("start", record)
+        self.emit("start", record)
 
     def _launch(self, record: Record) -> Started:
         """Compile this attempt's program and have the keeper run it."""
         group = self._hierarchy.create(record.id, record.request.limits)
         directory = self._records.directory(record.id)
         program = compile_program(
-            self._config(record.id),
+            self.config(record.id),
             facts=self._facts,
             rootfs=Rootfs(
                 lower=self._store.layer_dirs(record.request.image),
@@ -226,26 +249,39 @@ class LocalRuntime:
                 run_dir=str(self._records.run_directory(record.id)),
                 lib_dir=str(directory),
                 program=program,
+                tty=record.request.tty,
+                stdin=record.request.open_stdin,
             )
         except LaunchFailed:
             group.remove()
             raise
 
-    def _config(self, container: ContainerId) -> OciConfig:
-        """Return the container's OCI config; it never changes, so it is read once."""
+    def live(self, container: ContainerId) -> Live | None:
+        """Return its running attempt, if it has one."""
+        return self._live.get(container)
+
+    def config(self, container: ContainerId) -> OciConfig:
+        """Return the container's OCI config, read once."""
         config = self._configs.get(container)
         if config is None:
             config = decode_config(self._records.config(container))
             self._configs[container] = config
         return config
 
+    def set_config(self, container: ContainerId, config: OciConfig) -> None:
+        """Replace what later attempts are made of."""
+        self._records.set_config(container, encode_config(config))
+        self._configs[container] = config
+
     def stop(self, container: ContainerId, *, grace_s: float, signal: str | None = None) -> None:
         record = self._records.get(container)
         if container not in self._live:
             return
-        self._emit("kill", record, signal=signal or record.stop_signal)
+        self.emit("kill", record, signal=signal or record.stop_signal)
         if grace_s > 0:
             self._signal(record, signal or record.stop_signal)
+            if self._processes.is_paused(container):
+                self._processes.let_run(container)
             if self._wait_ended(container, grace_s):
                 return
         self._kill_all(record)
@@ -254,15 +290,17 @@ class LocalRuntime:
         record = self._records.get(container)
         if container not in self._live:
             raise InvalidState(f"container {record.request.name}", "not running", "kill")
-        self._emit("kill", record, signal=signal)
+        self.emit("kill", record, signal=signal)
         self._signal(record, signal)
+        if signal_number(signal) == SIGKILL:
+            self._processes.let_run(container)
 
     def remove(self, container: ContainerId, *, force: bool = False) -> None:
         try:
             record = self._records.get(container)
         except NotFound:
             return
-        with self._verb(container):
+        with self.verb(container):
             if container in self._live:
                 if not force:
                     raise InvalidState(f"container {record.request.name}", "running", "remove")
@@ -274,16 +312,20 @@ class LocalRuntime:
             empty_trash(self._paths)
         self._verbs.pop(container, None)
         self._configs.pop(container, None)
-        self._emit("destroy", record)
+        self.emit("destroy", record)
 
     def _signal(self, record: Record, signal: str) -> None:
+        number = signal_number(signal)
+        if number == SIGKILL:
+            self._killed.add(record.id)
         try:
-            self._keeper.signal(record.id, signal_number(signal))
+            self._keeper.signal(record.id, number)
         except InvalidState:
             log.debug("container %s ended before %s reached it", record.id[:12], signal)
 
     def _kill_all(self, record: Record) -> None:
         """Kill everything in the container's cgroup and wait for the keeper's word of it."""
+        self._killed.add(record.id)
         self._hierarchy.open(record.id).kill()
         if not self._wait_ended(record.id, KILL_WAIT_S):
             raise InvalidState(
@@ -296,9 +338,51 @@ class LocalRuntime:
         with self._changed:
             return self._changed.wait_for(lambda: container not in self._live, timeout_s)
 
-    def _verb(self, container: ContainerId) -> threading.Lock:
+    def verb(self, container: ContainerId) -> threading.Lock:
         """Return the lock under which this container is started and removed."""
         return self._verbs.setdefault(container, threading.Lock())
+
+    # ------------------------------------------------------------------ processes
+
+    def exec(self, container: ContainerId, request: ExecRequest) -> LocalExec:
+        return self._processes.exec(container, request)
+
+    def attach_stdin(self, container: ContainerId) -> int:
+        return self._processes.attach_stdin(container)
+
+    def close_stdin(self, container: ContainerId) -> None:
+        self._processes.close_stdin(container)
+
+    def resize(self, container: ContainerId, *, rows: int, columns: int) -> None:
+        self._processes.resize(container, rows=rows, columns=columns)
+
+    def pause(self, container: ContainerId) -> None:
+        self._processes.pause(container)
+
+    def unpause(self, container: ContainerId) -> None:
+        self._processes.unpause(container)
+
+    def top(self, container: ContainerId) -> tuple[ProcessInfo, ...]:
+        return self._processes.top(container)
+
+    def stats(self, container: ContainerId) -> ContainerStats:
+        return self._processes.stats(container)
+
+    def update(self, container: ContainerId, limits: Limits) -> None:
+        self._processes.update(container, limits)
+
+    def rename(self, container: ContainerId, name: str) -> None:
+        self._processes.rename(container, name)
+
+    def wait(self, container: ContainerId, *, timeout_s: float | None = None) -> Exit | None:
+        record = self._records.get(container)
+        if record.attempt == 0:
+            raise InvalidState(f"container {record.request.name}", "never started", "wait for")
+        with self._changed:
+            if not self._changed.wait_for(lambda: container not in self._live, timeout_s):
+                return None
+        ending = self._records.ending(container)
+        return exit_of(ending) if ending is not None else None
 
     # ------------------------------------------------------------------ ends
 
@@ -320,7 +404,7 @@ class LocalRuntime:
             return
         if live is None or live.attempt != report.attempt:
             # It ended before `start` returned: the verb holds the lock until it is known as running.
-            with self._verb(container):
+            with self.verb(container):
                 live = self._live.get(container)
             if live is None or live.attempt != report.attempt:
                 return
@@ -334,9 +418,16 @@ class LocalRuntime:
             status=status,
             at_ns=at_ns,
             started_at_ns=live.started_at_ns,
-            oom_kills=group.oom_kills(),
+            oom_kills=(oom_kills := group.oom_kills()),
+            oom=oom_of(
+                status,
+                oom_kills=oom_kills,
+                is_ours=record.id in self._killed,
+                ask_kernel=lambda: _ask_kernel(live, at_ns),
+            ),
         )
         self._records.end(record.id, ending)
+        self._processes.forget_pause(record.id)
         group.kill()
         group.remove()
         with self._changed:
@@ -344,8 +435,8 @@ class LocalRuntime:
             self._changed.notify_all()
         ended = exit_of(ending)
         if ending.oom_kills:
-            self._emit("oom", record)
-        self._emit("die", record, exitCode=str(ended.code))
+            self.emit("oom", record)
+        self.emit("die", record, exitCode=str(ended.code))
 
     def _record_failed_launch(self, record: Record, failure: LaunchFailed) -> None:
         now = time.time_ns()
@@ -359,7 +450,7 @@ class LocalRuntime:
                 launch_code=failure.exit_code,
             ),
         )
-        self._emit("die", record, exitCode=str(failure.exit_code))
+        self.emit("die", record, exitCode=str(failure.exit_code))
 
     def _finish_if_ended(self, record: Record) -> None:
         """Catch up with an attempt that ended while no manager listened."""
@@ -398,6 +489,8 @@ class LocalRuntime:
         for record in self._records:
             if record.id not in known:
                 self._finish_if_ended(record)
+            else:
+                self._processes.let_run_what_nobody_paused(record.id)
 
     def _on_keeper_lost(self) -> None:
         """Start another keeper and meet it. Runs on the worker thread."""
@@ -456,7 +549,8 @@ class LocalRuntime:
         self._listeners.append(listener)
         return lambda: self._listeners.remove(listener)
 
-    def _emit(self, action: str, record: Record, **attributes: str) -> None:
+    def emit(self, action: str, record: Record, **attributes: str) -> None:
+        """Tell everybody who listens."""
         request = record.request
         self._tell(
             RuntimeEvent(
@@ -482,3 +576,12 @@ class LocalRuntime:
         log.info("%s %s %s", event.kind, event.action, event.name)
         for listener in tuple(self._listeners):
             listener(event)
+
+
+def _ask_kernel(live: Live, ended_at_ns: int) -> str | None:
+    """Return why the kernel killed this attempt's pid 1, if it did (`kmsg.oom_reason`)."""
+    if not live.pid or not live.started_at_ns:
+        return None
+    lived_ns = max(0, ended_at_ns - live.started_at_ns) + KERNEL_CLOCK_SLACK_NS
+    since_ns = time.monotonic_ns() - (time.time_ns() - ended_at_ns) - lived_ns
+    return kmsg.oom_reason(live.pid, since_us=max(0, since_ns // 1000))

@@ -18,6 +18,7 @@ import shutil
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -65,6 +66,8 @@ class Ending(msgspec.Struct, frozen=True, kw_only=True):
     started_at_ns: int = 0
     status: int | None = None
     oom_kills: int = 0
+    oom: str = ""
+    """Why the kernel killed its pid 1 for want of memory: "container", "system"; empty when it did not."""
     launch_error: str = ""
     launch_code: int = 0
 
@@ -153,11 +156,7 @@ class Records:
         Raises AlreadyExists for its name.
         """
         with self._lock:
-            for other in self._by_id.values():
-                if other.request.name == record.request.name:
-                    raise AlreadyExists(
-                        f'the name "{other.request.name}" is in use by container {other.id[:12]}'
-                    )
+            self._check_name(record.request.name, record.id)
             fresh = self._paths.containers / f".{record.id}"
             try:
                 self._fill(fresh, record, config)
@@ -167,6 +166,11 @@ class Records:
                 shutil.rmtree(fresh, ignore_errors=True)
                 raise
             self._by_id[record.id] = record
+
+    def _check_name(self, name: str, container: ContainerId) -> None:
+        for other in self._by_id.values():
+            if other.request.name == name and other.id != container:
+                raise AlreadyExists(f'the name "{name}" is in use by container {other.id[:12]}')
 
     def _fill(self, fresh: Path, record: Record, config: bytes) -> None:
         fresh.mkdir(mode=0o700)
@@ -180,6 +184,21 @@ class Records:
         write_atomic(str(path), encode(record), fsync=False)
         with self._lock:
             self._by_id[record.id] = record
+
+    def rename(self, container: ContainerId, name: str) -> Record:
+        """Give it another name. Raises AlreadyExists, NotFound, InvalidSpec."""
+        with self._lock:
+            self._check_name(name, container)
+            record = self.get(container)
+            record = msgspec.structs.replace(record, request=replace(record.request, name=name))
+            path = self.directory(container) / "container.json"
+            write_atomic(str(path), encode(record), fsync=False)
+            self._by_id[container] = record
+            return record
+
+    def set_config(self, container: ContainerId, config: bytes) -> None:
+        """Replace the spec that later attempts are made of."""
+        write_atomic(str(self.directory(container) / "config.json"), config, fsync=False)
 
     def end(self, container: ContainerId, ending: Ending) -> None:
         """Record durably how an attempt ended."""

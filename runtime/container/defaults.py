@@ -53,6 +53,7 @@ def default_config(
             cwd=_working_dir(request, image),
             env=tuple(_environment(request, image, hostname)),
             args=command_line(request, image),
+            terminal=request.tty,
             capabilities=Capabilities(
                 bounding=capabilities, effective=capabilities, permitted=capabilities
             ),
@@ -126,6 +127,8 @@ def _working_dir(request: ContainerRequest, image: ImageConfig) -> str:
 def _environment(request: ContainerRequest, image: ImageConfig, hostname: str) -> Iterator[str]:
     """Yield NAME=value: defaults, then the image's, then the request's (None takes one away)."""
     merged: dict[str, str | None] = {"PATH": DEFAULT_PATH, "HOSTNAME": hostname}
+    if request.tty:
+        merged["TERM"] = "xterm"
     sources: tuple[Mapping[str, str | None] | Mapping[str, str], ...] = (
         image.environment,
         request.environment,

@@ -42,6 +42,14 @@ class _Data(Structure):
 _capset = system_call("capset", c_void_p, c_void_p)
 
 
+def bounding() -> tuple[str, ...]:
+    """Return the names of what this process can still have: nobody whom it starts gets more (capabilities(7))."""
+    with open("/proc/self/status", encoding="ascii", errors="replace") as file:
+        text = file.read()
+    mask = int(text.partition("CapBnd:")[2].split()[0], 16)
+    return tuple(f"CAP_{name}" for number, name in enumerate(NAMES) if mask >> number & 1)
+
+
 def mask_of(names: list[str] | tuple[str, ...]) -> int:
     """Return the mask of these names (CAP_ in front or not). Raises ValueError for one that is unknown."""
     mask = 0

@@ -1,0 +1,273 @@
+"""What is done with a container that runs: more processes, its terminal, standing still, what it uses.
+
+Part of `runtime.local`, which knows what runs; asks the kernel for everything else every time.
+
+    <run>/containers/<id>/paused    there while `pause` holds it: a frozen group without it was left by a copy that a
+                                    crash cut short, and is let run on by the next manager
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+from secrets import token_hex
+from typing import Protocol
+
+import msgspec
+
+from runtime.api import (
+    ContainerId,
+    ContainerStats,
+    ExecRequest,
+    HostFacts,
+    Limits,
+    ProcessInfo,
+)
+from runtime.cgroup import Group, Hierarchy
+from runtime.cgroup.usage import usage_of
+from runtime.container.defaults import resources
+from runtime.container.exec import compile_exec, exec_process
+from runtime.errors import InvalidSpec, InvalidState
+from runtime.keeper.client import KeeperClient
+from runtime.linux import caps, tty
+from runtime.procfs import networks, process_info, system_cpu_ns
+from runtime.records import Record, Records
+from runtime.sessions import LocalExec, Told
+from runtime.spec.config import OciConfig
+
+PAUSED = "paused"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Live:
+    """An attempt that runs, as the keeper told it."""
+
+    attempt: int
+    pid: int
+    started_at_ns: int
+
+
+class Host(Protocol):
+    """What the runtime knows and does for us."""
+
+    def live(self, container: ContainerId) -> Live | None: ...
+    def config(self, container: ContainerId) -> OciConfig: ...
+    def set_config(self, container: ContainerId, config: OciConfig) -> None: ...
+    def verb(self, container: ContainerId) -> threading.Lock: ...
+    def emit(self, action: str, record: Record, **attributes: str) -> None: ...
+
+
+class LocalProcesses:
+    """The verbs of `runtime.api.Processes`, all but copying. Safe to call from several threads."""
+
+    def __init__(
+        self,
+        host: Host,
+        *,
+        facts: HostFacts,
+        hierarchy: Hierarchy,
+        records: Records,
+        keeper: KeeperClient,
+    ) -> None:
+        self._host = host
+        self._facts = facts
+        self._hierarchy = hierarchy
+        self._records = records
+        self._keeper = keeper
+
+    # ------------------------------------------------------------------ exec
+
+    def exec(self, container: ContainerId, request: ExecRequest) -> LocalExec:
+        record = self._running(container, "execute a process in")
+        if self.is_paused(container):
+            raise InvalidState(_named(record), "paused", "execute a process in")
+        config = self._host.config(container)
+        process = exec_process(config, request, all_capabilities=caps.bounding())
+        program = compile_exec(
+            config,
+            process,
+            facts=self._facts,
+            cgroup_procs=self._hierarchy.open(container).procs_files,
+            size=request.size,
+            is_privileged=request.privileged,
+        )
+        exec_id = token_hex(32)
+        told = Told(
+            lambda end: self._host.emit("exec_die", record, execID=exec_id, exitCode=str(end.code))
+        )
+        execed = self._keeper.exec(
+            container,
+            exec_id=exec_id,
+            program=program,
+            tty=request.tty,
+            stdin=request.open_stdin,
+            detached=request.detached,
+            on_exit=told.take,
+        )
+        fds = dict(execed.fds)
+        told.pidfd = fds.pop("pidfd")
+        if request.tty and request.open_stdin and not request.detached:
+            fds["stdin"] = os.dup(fds["terminal"])
+        self._host.emit("exec_start", record, execID=exec_id, command=" ".join(request.argv))
+        return LocalExec(exec_id, execed.pid, fds, told)
+
+    # ------------------------------------------------------------------ stdin and terminal
+
+    def attach_stdin(self, container: ContainerId) -> int:
+        record = self._running(container, "attach to")
+        if record.request.tty:
+            terminal = self._keeper.held(container, "terminal")
+            if terminal is None:
+                raise InvalidState(_named(record), "without its terminal", "attach to")
+            return terminal
+        if not record.request.open_stdin:
+            raise InvalidState(_named(record), "without an open stdin", "attach to")
+        path = self._records.run_directory(container) / "stdin"
+        try:
+            return os.open(path, os.O_WRONLY | os.O_NOFOLLOW)
+        except FileNotFoundError:
+            raise InvalidState(_named(record), "past the end of its stdin", "attach to") from None
+
+    def close_stdin(self, container: ContainerId) -> None:
+        record = self._running(container, "close the stdin of")
+        if not record.request.tty:
+            self._keeper.close_stdin(container)
+
+    def resize(self, container: ContainerId, *, rows: int, columns: int) -> None:
+        record = self._running(container, "resize")
+        for number in (rows, columns):
+            if not 0 < number <= 65535:
+                raise InvalidSpec("size", f"{rows}x{columns} is no size of a terminal")
+        terminal = self._keeper.held(container, "terminal")
+        if terminal is None:
+            raise InvalidState(_named(record), "without a terminal", "resize")
+        try:
+            tty.set_size(terminal, rows, columns)
+        finally:
+            os.close(terminal)
+
+    # ------------------------------------------------------------------ pause
+
+    def pause(self, container: ContainerId) -> None:
+        with self._host.verb(container):
+            record = self._running(container, "pause")
+            if self.is_paused(container):
+                raise InvalidState(_named(record), "paused", "pause")
+            mark = self._mark(container)
+            mark.touch(mode=0o600)
+            try:
+                self._group(container).freeze()
+            except BaseException:
+                mark.unlink(missing_ok=True)
+                raise
+        self._host.emit("pause", record)
+
+    def unpause(self, container: ContainerId) -> None:
+        with self._host.verb(container):
+            record = self._running(container, "unpause")
+            if not self.is_paused(container):
+                raise InvalidState(_named(record), "not paused", "unpause")
+            self.let_run(container)
+        self._host.emit("unpause", record)
+
+    def let_run(self, container: ContainerId) -> None:
+        """Thaw it, paused or not, running or not. Idempotent."""
+        self._group(container).thaw()
+        self._mark(container).unlink(missing_ok=True)
+
+    def is_paused(self, container: ContainerId) -> bool:
+        return self._mark(container).exists() and self._group(container).is_frozen()
+
+    def let_run_what_nobody_paused(self, container: ContainerId) -> None:
+        """Thaw a container that a manager before us froze for a moment and could not thaw."""
+        group = self._group(container)
+        if not self._mark(container).exists() and group.is_frozen():
+            group.thaw()
+
+    def forget_pause(self, container: ContainerId) -> None:
+        """Say that an attempt which has ended is not paused."""
+        self._mark(container).unlink(missing_ok=True)
+
+    # ------------------------------------------------------------------ what it does and uses
+
+    def top(self, container: ContainerId) -> tuple[ProcessInfo, ...]:
+        self._running(container, "list the processes of")
+        found = (process_info(pid) for pid in self._group(container).pids())
+        return tuple(info for info in found if info is not None)
+
+    def stats(self, container: ContainerId) -> ContainerStats:
+        record = self._records.get(container)
+        live = self._host.live(container)
+        sample = ContainerStats(
+            container=record.id,
+            at_ns=time.time_ns(),
+            system_cpu_ns=system_cpu_ns(),
+            online_cpus=self._facts.cpu_count,
+            memory_limit_bytes=record.request.limits.memory_bytes or self._facts.memory_bytes,
+        )
+        if live is None:
+            return sample
+        group = self._group(container)
+        stats, usage = group.stats(), usage_of(group)
+        return replace(
+            sample,
+            cpu_ns=stats.cpu_ns,
+            cpu_user_ns=usage.cpu_user_ns,
+            cpu_kernel_ns=usage.cpu_kernel_ns,
+            periods=usage.periods,
+            throttled_periods=usage.throttled_periods,
+            throttled_ns=usage.throttled_ns,
+            memory_bytes=stats.memory_bytes,
+            memory_inactive_file_bytes=stats.memory_inactive_file_bytes,
+            memory_limit_bytes=stats.memory_limit_bytes or sample.memory_limit_bytes,
+            memory_details=usage.memory,
+            pids=stats.pids,
+            pids_limit=usage.pids_limit,
+            block_read_bytes=usage.read_bytes,
+            block_write_bytes=usage.write_bytes,
+            networks=networks(live.pid),
+        )
+
+    # ------------------------------------------------------------------ changes
+
+    def update(self, container: ContainerId, limits: Limits) -> None:
+        with self._host.verb(container):
+            record = self._records.get(container)
+            if self._host.live(container) is not None:
+                self._group(container).update(limits)
+            config = self._host.config(container)
+            wanted = msgspec.structs.replace(
+                resources(limits), devices=config.linux.resources.devices
+            )
+            linux = msgspec.structs.replace(config.linux, resources=wanted)
+            self._host.set_config(container, msgspec.structs.replace(config, linux=linux))
+            request = replace(record.request, limits=limits)
+            self._records.update(msgspec.structs.replace(record, request=request))
+        self._host.emit("update", record)
+
+    def rename(self, container: ContainerId, name: str) -> None:
+        with self._host.verb(container):
+            old = self._records.get(container).request.name
+            record = self._records.rename(container, name)
+        self._host.emit("rename", record, oldName=old)
+
+    # ------------------------------------------------------------------ parts
+
+    def _running(self, container: ContainerId, verb: str) -> Record:
+        record = self._records.get(container)
+        if self._host.live(container) is None:
+            raise InvalidState(_named(record), "not running", verb)
+        return record
+
+    def _group(self, container: ContainerId) -> Group:
+        return self._hierarchy.open(container)
+
+    def _mark(self, container: ContainerId) -> Path:
+        return self._records.run_directory(container) / PAUSED
+
+
+def _named(record: Record) -> str:
+    return f"container {record.request.name}"
