@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
+from types import MappingProxyType
 from typing import Protocol
 
 from runtime.errors import (
@@ -217,6 +218,8 @@ class LogOptions:
     tail: int | None = None
     """Only the last so many lines; None is all."""
     follow: bool = False
+    raw: bool = False
+    """Not lines but what came, as soon as it came: the output of a terminal. With `tail=0`: from now on."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -250,6 +253,12 @@ class HostFacts:
     operating_system: str = ""
     cgroup_hierarchies: tuple[str, ...] = ()
     """v1 hierarchies as they are mounted: controllers joined by commas, or "name=systemd"."""
+    capabilities: tuple[str, ...] | None = None
+    """Those that we can give, without CAP_; None is all there are."""
+    hard_limits: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
+    """What a hard resource limit cannot be raised above, by name ("NOFILE"); empty where it can."""
+    init_path: str = ""
+    """A static reaper that can be pid 1 of any container; empty: none is installed."""
 
 
 class Containers(Protocol):

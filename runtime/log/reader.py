@@ -18,7 +18,7 @@ from runtime.api import LogChunk, LogOptions
 from runtime.linux.inotify import IN_CREATE, IN_MODIFY, IN_MOVED_TO, Watch
 from runtime.log.files import Generation, inode_of, open_generations
 from runtime.log.format import RAW
-from runtime.log.lines import Line, Splitter, is_wanted
+from runtime.log.lines import Line, Passer, Splitter, is_wanted
 
 TAIL_FIRST_BYTES = 64 * 1024
 """How much of the end is looked at first for the last lines; then four times as much, and so on."""
@@ -113,7 +113,7 @@ class LogStream(Iterator[LogChunk]):
             self._start_watching()
         is_last = not self._is_running()
         self._generations = open_generations(self._directory)
-        splitter = Splitter()
+        splitter = self._splitter(is_at_beginning=True)
         if self._options.tail is None:
             yield from self._wanted(self._take(splitter, with_tail=is_last))
         else:
@@ -123,7 +123,10 @@ class LogStream(Iterator[LogChunk]):
             yield from self._follow(splitter)
         yield from self._wanted(splitter.rest())
 
-    def _take(self, splitter: Splitter, *, with_tail: bool) -> Iterator[Line]:
+    def _splitter(self, *, is_at_beginning: bool) -> Splitter | Passer:
+        return Passer() if self._options.raw else Splitter(is_at_beginning=is_at_beginning)
+
+    def _take(self, splitter: Splitter | Passer, *, with_tail: bool) -> Iterator[Line]:
         """Read all that is there, generation by generation; keep the newest open."""
         while self._generations:
             generation = self._generations[0]
@@ -138,7 +141,9 @@ class LogStream(Iterator[LogChunk]):
     def _wanted(self, lines: Iterator[Line]) -> Iterator[LogChunk]:
         return (line.chunk for line in lines if is_wanted(line.chunk, self._options))
 
-    def _last_lines(self, count: int, *, with_tail: bool) -> tuple[Splitter, list[LogChunk]]:
+    def _last_lines(
+        self, count: int, *, with_tail: bool
+    ) -> tuple[Splitter | Passer, list[LogChunk]]:
         """Return the last lines and the splitter to go on with, from as little of the end as will do.
 
         When the log does not go on, what has no newline yet counts as a line.
@@ -156,9 +161,9 @@ class LogStream(Iterator[LogChunk]):
 
     def _try_tail(
         self, count: int, wanted_bytes: int, *, with_tail: bool
-    ) -> tuple[Splitter, list[Line], bool]:
+    ) -> tuple[Splitter | Passer, list[Line], bool]:
         is_all = self._rewind(wanted_bytes)
-        splitter = Splitter(is_at_beginning=is_all)
+        splitter = self._splitter(is_at_beginning=is_all)
         last: deque[Line] = deque(maxlen=count)
         for line in self._take(splitter, with_tail=with_tail):
             if is_wanted(line.chunk, self._options):
@@ -183,7 +188,7 @@ class LogStream(Iterator[LogChunk]):
 
     # ------------------------------------------------------------------ following
 
-    def _follow(self, splitter: Splitter) -> Iterator[LogChunk]:
+    def _follow(self, splitter: Splitter | Passer) -> Iterator[LogChunk]:
         """Yield what comes, until the container has ended and all is read."""
         while not self._is_stopped and not self._is_past_until():
             is_last = not self._is_running()

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import tarfile
 import threading
 import time
@@ -24,7 +25,9 @@ from runtime.api import (
     ContainerId,
     ContainerRequest,
     ContainerState,
+    ContainerStats,
     Digest,
+    ExecRequest,
     Exit,
     ExitKind,
     HostFacts,
@@ -33,14 +36,18 @@ from runtime.api import (
     ImageState,
     InvalidState,
     LaunchFailed,
+    Limits,
     LogChunk,
     LogOptions,
     NotFound,
+    PathState,
+    ProcessInfo,
     ReferenceInvalid,
     RuntimeEvent,
     Snapshot,
     Status,
 )
+from tests.support.fake_processes import FakeExec, files_of_tar, tar_of_files
 
 Listener = Callable[[RuntimeEvent], None]
 
@@ -68,6 +75,12 @@ class FakeRuntime:
         self._gates: dict[tuple[str, str], threading.Event] = {}
         self._programs: dict[str, Callable[[int], Exit | None]] = {}
         self._serial = 0
+        self._files: dict[ContainerId, dict[str, bytes]] = {}
+        self.stdin: dict[str, bytes] = {}
+        """What was written to a container's stdin until it was closed, by name."""
+        self.sizes: dict[str, tuple[int, int]] = {}
+        """The size that each terminal was given last, by name."""
+        self.execs: list[ExecRequest] = []
         self._running: dict[str, int] = {}
         self.trace: list[str] = []
         """Every verb that was begun, as `start demo-web-1`."""
@@ -159,14 +172,18 @@ class FakeRuntime:
                 command=_arguments(request, image),
                 stop_signal=request.stop_signal or image.stop_signal or "SIGTERM",
                 limits=request.limits,
+                tty=request.tty,
+                open_stdin=request.open_stdin,
+                request=request,
             )
+            self._files[container] = {}
         self._tell_of("create", container)
         return container
 
     def start(self, container: ContainerId) -> None:
         with self._verb("start", self.inspect(container).name), self._lock:
             state = self.inspect(container)
-            if state.status is Status.RUNNING:
+            if state.is_running:
                 return
             if state.status is Status.DEAD:
                 raise InvalidState(state.name, state.status, "start")
@@ -196,13 +213,13 @@ class FakeRuntime:
 
     def stop(self, container: ContainerId, *, grace_s: float, signal: str | None = None) -> None:
         with self._verb("stop", self.inspect(container).name):
-            if self.inspect(container).status is Status.RUNNING:
+            if self.inspect(container).is_running:
                 self._end(container, Exit(kind=ExitKind.SIGNAL, code=143, signal=15))
 
     def kill(self, container: ContainerId, *, signal: str) -> None:
         state = self.inspect(container)
         with self._verb("kill", state.name):
-            if self.inspect(container).status is not Status.RUNNING:
+            if not self.inspect(container).is_running:
                 raise InvalidState(state.name, state.status, "kill")
             self._tell_of("kill", container)
             if signal.removeprefix("SIG") in {"KILL", "9"}:
@@ -215,7 +232,7 @@ class FakeRuntime:
             return
         with self._verb("remove", known.name):
             state = self.inspect(container)
-            if state.status is Status.RUNNING:
+            if state.is_running:
                 if not force:
                     raise InvalidState(state.name, state.status, "remove")
                 self._end(container, Exit(kind=ExitKind.SIGNAL, code=137, signal=9))
@@ -230,6 +247,160 @@ class FakeRuntime:
             state = self._containers.get(container)
         if state is None:
             raise NotFound(f"no such container: {container[:12]}")
+        return state
+
+    # Processes
+
+    def exec(self, container: ContainerId, request: ExecRequest) -> FakeExec:
+        state = self._must_run(container, "execute a process in")
+        with self._verb("exec", state.name):
+            if state.is_paused:
+                raise InvalidState(state.name, "paused", "execute a process in")
+            if request.argv[0].startswith("/missing"):
+                raise LaunchFailed(step="execute", errno=2, reason="no such file or directory")
+            self.execs.append(request)
+            with self._lock:
+                self._serial += 1
+                return FakeExec(f"{self._serial:064x}", 100_000 + self._serial, request)
+
+    def attach_stdin(self, container: ContainerId) -> int:
+        state = self._must_run(container, "attach to")
+        if not (state.tty or state.open_stdin):
+            raise InvalidState(state.name, "without an open stdin", "attach to")
+        reader, writer = os.pipe()
+        threading.Thread(target=self._read_stdin, args=(state.name, reader), daemon=True).start()
+        return writer
+
+    def _read_stdin(self, name: str, reader: int) -> None:
+        """Keep what is written, and echo it as a terminal would."""
+        with os.fdopen(reader, "rb") as stdin:
+            while data := stdin.read1():
+                self._take_input(name, data)
+
+    def _take_input(self, name: str, data: bytes) -> None:
+        with self._lock:
+            self.stdin[name] = self.stdin.get(name, b"") + data
+            state = self.by_name(name)
+            if state.tty:
+                chunk = LogChunk(stream=1, at_ns=self._now_ns(), data=data)
+                self._logs[state.id].append(chunk)
+                self._ended.notify_all()
+
+    def close_stdin(self, container: ContainerId) -> None:
+        state = self._must_run(container, "close the stdin of")
+        if state.command[:1] == ("cat",):
+            self._end(container, Exit(kind=ExitKind.CODE, code=0))
+
+    def resize(self, container: ContainerId, *, rows: int, columns: int) -> None:
+        state = self._must_run(container, "resize")
+        if not state.tty:
+            raise InvalidState(state.name, "without a terminal", "resize")
+        self.sizes[state.name] = rows, columns
+
+    def pause(self, container: ContainerId) -> None:
+        self._set_paused(container, paused=True)
+
+    def unpause(self, container: ContainerId) -> None:
+        self._set_paused(container, paused=False)
+
+    def _set_paused(self, container: ContainerId, *, paused: bool) -> None:
+        verb = "pause" if paused else "unpause"
+        state = self._must_run(container, verb)
+        with self._verb(verb, state.name), self._lock:
+            if state.is_paused == paused:
+                raise InvalidState(state.name, "paused" if paused else "not paused", verb)
+            status = Status.PAUSED if paused else Status.RUNNING
+            self._containers[container] = replace(state, status=status, is_paused=paused)
+        self._tell_of(verb, container)
+
+    def top(self, container: ContainerId) -> tuple[ProcessInfo, ...]:
+        state = self._must_run(container, "list the processes of")
+        return (
+            ProcessInfo(
+                pid=state.pid or 0,
+                parent_pid=1,
+                pid_inside=1,
+                uid=0,
+                user="root",
+                cpu_ns=1_000_000_000,
+                memory_bytes=4096,
+                started_at_ns=state.started_at_ns or 0,
+                terminal="pts/0" if state.tty else "?",
+                state="S",
+                command=" ".join(state.command),
+            ),
+        )
+
+    def stats(self, container: ContainerId) -> ContainerStats:
+        state = self.inspect(container)
+        sample = ContainerStats(container=container, at_ns=self._now_ns(), memory_limit_bytes=2**32)
+        if not state.is_running:
+            return sample
+        return replace(sample, cpu_ns=1_000_000, system_cpu_ns=2_000_000, memory_bytes=4096, pids=1)
+
+    def wait(self, container: ContainerId, *, timeout_s: float | None = None) -> Exit | None:
+        if self.inspect(container).attempt == 0:
+            raise InvalidState(self.inspect(container).name, "never started", "wait for")
+        with self._ended:
+            known = self.inspect(container)
+            if not self._ended.wait_for(lambda: not self._is_live(container), timeout_s):
+                return None
+            return self._containers.get(container, known).exit
+
+    def _is_live(self, container: ContainerId) -> bool:
+        state = self._containers.get(container)
+        return state is not None and state.is_running
+
+    def update(self, container: ContainerId, limits: Limits) -> None:
+        with self._verb("update", self.inspect(container).name), self._lock:
+            state = self.inspect(container)
+            request = replace(state.request, limits=limits) if state.request else None
+            self._containers[container] = replace(state, limits=limits, request=request)
+        self._tell_of("update", container)
+
+    def rename(self, container: ContainerId, name: str) -> None:
+        with self._verb("rename", self.inspect(container).name), self._lock:
+            if any(s.name == name and s.id != container for s in self._containers.values()):
+                raise AlreadyExists(f"cannot rename: the name {name} is in use")
+            state = self.inspect(container)
+            request = replace(state.request, name=name) if state.request else None
+            self._containers[container] = replace(state, name=name, request=request)
+        self._tell_of("rename", container)
+
+    def path_state(self, container: ContainerId, path: str) -> PathState:
+        self.inspect(container)
+        files = self._files[container]
+        name = path.strip("/")
+        if name and name in files:
+            return PathState(
+                name=name.rpartition("/")[2], size=len(files[name]), mode=0o100644, modified_at_ns=0
+            )
+        if not name or any(known.startswith(f"{name}/") for known in files):
+            return PathState(
+                name=name.rpartition("/")[2] or "/", size=0, mode=0o040755, modified_at_ns=0
+            )
+        raise NotFound(f"no such file or directory: {path}")
+
+    def copy_out(self, container: ContainerId, path: str) -> Iterator[bytes]:
+        self.path_state(container, path)
+        yield tar_of_files(self._files[container], path.strip("/"))
+
+    def copy_in(self, container: ContainerId, path: str, tar: Iterator[bytes]) -> None:
+        self.path_state(container, path)
+        base = path.strip("/")
+        found = files_of_tar(b"".join(tar))
+        with self._lock:
+            for name, content in found.items():
+                self._files[container][f"{base}/{name}".strip("/")] = content
+
+    def put_file(self, name: str, path: str, content: bytes) -> None:
+        """Have a file in a container."""
+        self._files[self.by_name(name).id][path.strip("/")] = content
+
+    def _must_run(self, container: ContainerId, verb: str) -> ContainerState:
+        state = self.inspect(container)
+        if not state.is_running:
+            raise InvalidState(state.name, "not running", verb)
         return state
 
     # Images
@@ -287,7 +458,7 @@ class FakeRuntime:
                 log = self._logs.get(container, [])
                 news, position = log[position:], len(log)
                 state = self._containers.get(container)
-                if not news and (state is None or state.status is not Status.RUNNING):
+                if not news and (state is None or not state.is_running):
                     return
                 if not news:
                     self._ended.wait(timeout=1)
@@ -331,7 +502,7 @@ class FakeRuntime:
 
     def leave(self) -> bool:
         with self._lock:
-            return all(state.status is not Status.RUNNING for state in self._containers.values())
+            return all(not state.is_running for state in self._containers.values())
 
     def close(self) -> None:
         with self._lock:
@@ -385,10 +556,12 @@ class FakeRuntime:
     def _end(self, container: ContainerId, end: Exit) -> None:
         with self._lock:
             state = self._containers[container]
-            if state.status is not Status.RUNNING:
+            if not state.is_running:
                 return
             done = replace(end, finished_at_ns=self._now_ns())
-            self._containers[container] = replace(state, status=Status.EXITED, pid=None, exit=done)
+            self._containers[container] = replace(
+                state, status=Status.EXITED, pid=None, exit=done, is_paused=False
+            )
             self._ended.notify_all()
         self._tell_of("die", container)
 
