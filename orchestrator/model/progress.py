@@ -2,7 +2,7 @@
 
 The words are those of compose-cli §8: `Container demo-web-1` is `Creating`, then `Created`. The API
 sends a record as one JSON object (docs/architecture.md, "The API"); the plain output prints one
-line of it. """
+line of it."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """A loaded stack file, typed: what `load` makes, `plan` reads and the store keeps. Values only.
 
-`Project` is made in one place from the canonical tree (`orchestrator.load.decode`), both in the CLI and, from the stored
-JSON document, in the manager.
+`Project` is made in one place from the canonical tree (`orchestrator.load.decode`), both in the CLI and, from the
+stored JSON document, in the manager.
 """
 
 from __future__ import annotations
