@@ -25,6 +25,7 @@ from orchestrator.load.tree import (
     Scalar,
     Tag,
     find,
+    has_variable,
     plain,
     with_entries,
 )
@@ -35,9 +36,13 @@ from orchestrator.model.units import format_duration, parse_bytes, parse_duratio
 Rule: TypeAlias = Callable[[Node, Path, Findings], Node]
 
 
-def canonicalise(tree: Map, findings: Findings) -> Map:
-    """Return the valid tree in long forms; what cannot be made long goes to `findings`."""
-    result = _walk(tree, (), RULES, findings)
+def canonicalise(tree: Map, findings: Findings, *, takes_variables: bool = False) -> Map:
+    """Return the valid tree in long forms; what cannot be made long goes to `findings`.
+
+    With `takes_variables` a form stays short when there is a variable in it.
+    """
+    rules = RULES_WITH_VARIABLES if takes_variables else RULES
+    result = _walk(tree, (), rules, findings)
     assert isinstance(result, Map)
     return result
 
@@ -397,4 +402,26 @@ _TOP: dict[str, Rule] = {
     "include.*.path": string_list,
     "include.*.env_file": string_list,
 }
-RULES: PathTable[Rule] = PathTable(_below("services.*", _SERVICE) | _TOP)
+
+
+def _unless_variable(rule: Rule) -> Rule:
+    """Return the rule that leaves alone what has a variable in it and so is not known yet."""
+
+    def careful(node: Node, path: Path, findings: Findings) -> Node:
+        if has_variable(node) and rule not in _WHOLE:
+            return node
+        items = node.items if isinstance(node, List) and rule in _OF_ITEMS else ()
+        return node if any(map(has_variable, items)) else rule(node, path, findings)
+
+    return careful
+
+
+_WHOLE = frozenset({string_list, env_file, mounted_file, health_test})
+"""Rules that do not look into a string."""
+_OF_ITEMS = frozenset({ports, extra_hosts})
+"""Rules that look into the strings of a list."""
+_ALL = _below("services.*", _SERVICE) | _TOP
+RULES: PathTable[Rule] = PathTable(_ALL)
+RULES_WITH_VARIABLES: PathTable[Rule] = PathTable(
+    {path: _unless_variable(rule) for path, rule in _ALL.items()}
+)

@@ -21,9 +21,9 @@ from orchestrator.load.include import included_models
 from orchestrator.load.interpolate import interpolate
 from orchestrator.load.merge import merge, reset
 from orchestrator.load.parse import parse
-from orchestrator.load.request import Source
-from orchestrator.load.resolve import resolve_paths
-from orchestrator.load.tree import Findings, Map, without_entry
+from orchestrator.load.request import Phases, Source
+from orchestrator.load.resolve import RULES, RULES_OF_LOADING, resolve_paths
+from orchestrator.load.tree import Findings, Map, Node, without_entry
 from orchestrator.load.validate import obsolete, validate
 from orchestrator.model.project import Place
 
@@ -46,9 +46,10 @@ class Setting:
 class ModelLoader:
     """Loads models through one source, and counts what it reads."""
 
-    def __init__(self, source: Source, findings: Findings) -> None:
+    def __init__(self, source: Source, findings: Findings, phases: Phases) -> None:
         self.source = source
         self.findings = findings
+        self._phases = phases
         self._start = source.working_directory()
         self._home = source.environment().get("HOME")
         self._files = 0
@@ -71,14 +72,19 @@ class ModelLoader:
 
     def canonical(self, document: Map, setting: Setting) -> Map:
         """Return a document with its variables and short forms gone and its paths absolute."""
-        tree = interpolate(document, setting.environment, self.findings)
-        self.findings.raise_problems()
+        phases, findings = self._phases, self.findings
+        is_raw = not phases.interpolation
+        tree: Node = document
+        if not is_raw:
+            tree = interpolate(document, setting.environment, findings)
+            findings.raise_problems()
         assert isinstance(tree, Map)
-        validate(tree, self.findings, is_whole=False)
-        self.findings.raise_problems()
-        tree = canonicalise(tree, self.findings)
-        self.findings.raise_problems()
-        return resolve_paths(tree, directory=setting.directory, home=self._home)
+        validate(tree, findings, is_whole=False, takes_variables=is_raw)
+        findings.raise_problems()
+        tree = canonicalise(tree, findings, takes_variables=is_raw)
+        findings.raise_problems()
+        rules = RULES if phases.path_resolution else RULES_OF_LOADING
+        return resolve_paths(tree, directory=setting.directory, home=self._home, rules=rules)
 
     def model(self, documents: Iterable[Map], setting: Setting) -> Map:
         """Return what the documents together say."""

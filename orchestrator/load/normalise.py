@@ -1,6 +1,6 @@
 """What the file leaves out: defaults, names, the implicit network, variables (§23).
 
-    defaults ─► bare variables ─► default network ─► names of resources
+    defaults ─► default network ─► bare variables ─► names of resources
 
 Works on the canonical tree of all files together; added nodes have no place.
 """
@@ -29,11 +29,9 @@ from orchestrator.load.tree import (
 DEFAULT = "default"
 
 
-def normalise(tree: Map, environment: Environment, *, directory: str) -> Map:
+def normalise(tree: Map, *, directory: str) -> Map:
     """Return the tree with everything said that the format leaves to be understood."""
-    tree = _each_service(tree, lambda service: _defaults(service, directory))
-    tree = resolve_variables(tree, environment)
-    return _default_network(tree)
+    return _default_network(_each_service(tree, lambda service: _defaults(service, directory)))
 
 
 def resolve_variables(tree: Map, environment: Environment) -> Map:

@@ -9,6 +9,7 @@ discover ─► for each file, for each document in it:
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from types import MappingProxyType
 
 from orchestrator.errors import LoadErrors, Problem
@@ -21,15 +22,21 @@ from orchestrator.load.environment import Environment
 from orchestrator.load.inforce import refusals
 from orchestrator.load.interpolate import TemplateError, substitute
 from orchestrator.load.model import ModelLoader, Setting
-from orchestrator.load.normalise import drop_unused, name_resources, normalise, services_of
+from orchestrator.load.normalise import (
+    drop_unused,
+    name_resources,
+    normalise,
+    resolve_variables,
+    services_of,
+)
 from orchestrator.load.paths import base_name
 from orchestrator.load.prune import prune
-from orchestrator.load.request import Loaded, LoadRequest, Source
+from orchestrator.load.request import Loaded, LoadRequest, Phases, Source, Stack
 from orchestrator.load.tree import Findings, Map, Scalar, with_entry
 from orchestrator.load.validate import validate
 from orchestrator.model.project import Place, ProjectName
 
-__all__ = ["LoadRequest", "Loaded", "Source", "load"]
+__all__ = ["LoadRequest", "Loaded", "Phases", "Source", "Stack", "load", "load_stack"]
 
 
 def load(request: LoadRequest, source: Source) -> Loaded:
@@ -38,37 +45,73 @@ def load(request: LoadRequest, source: Source) -> Loaded:
     Raises LoadErrors with all problems of the first phase that found any, and NotFoundError for a
     service on the command line that is not in the files.
     """
+    stack = load_stack(request, source)
+    project = decode_project(
+        stack.tree,
+        working_dir=stack.found.directory,
+        config_files=stack.found.files,
+        environment_files=stack.found.env_files,
+    )
+    return Loaded(
+        project=project,
+        warnings=stack.warnings,
+        refused=stack.refused,
+        consulted=stack.consulted,
+        environment=stack.environment,
+    )
+
+
+def load_stack(request: LoadRequest, source: Source) -> Stack:
+    """Return the tree that the project is made from. Raises as `load` does."""
     findings = Findings()
+    phases = request.phases
     environment = Environment(source.environment())
     found = discover(request, source, environment, findings)
-    loader = ModelLoader(source, findings)
+    loader = ModelLoader(source, findings, phases)
     documents = _parse_files(found, loader)
     name = _project_name(request, found, documents, environment)
     environment.force("COMPOSE_PROJECT_NAME", name)
     trail = tuple(source.real_path(file) for file in found.files if file != STDIN)
     setting = Setting(directory=found.directory, environment=environment, trail=trail)
     tree = loader.model(documents, setting)
-    validate(tree, findings, is_whole=True)
+    validate(tree, findings, is_whole=True, takes_variables=not phases.interpolation)
     findings.raise_problems()
     tree = with_entry(tree, "name", Scalar(name))
-    tree = normalise(tree, environment, directory=found.directory)
-    tree = _select(tree, request, found.profiles, findings)
-    tree = fold_files(tree, source, environment, findings)
+    tree = _completed(tree, request, found, environment, findings)
+    if phases.interpolation and phases.env_resolution:
+        tree = fold_files(tree, source, environment, findings)
     findings.raise_problems()
-    tree = prune(name_resources(drop_unused(tree), name))
-    project = decode_project(
-        tree,
-        working_dir=found.directory,
-        config_files=found.files,
-        environment_files=found.env_files,
-    )
-    return Loaded(
-        project=project,
+    tree = _named(tree, name, phases)
+    return Stack(
+        name=name,
+        tree=tree,
+        found=found,
         warnings=tuple(dict.fromkeys(findings.warnings)),
-        refused=refusals(tree),
+        refused=refusals(tree) if replace(phases, keeps_unused=False) == Phases() else (),
         consulted=MappingProxyType(environment.consulted),
         environment=MappingProxyType(environment.flat()),
     )
+
+
+def _completed(
+    tree: Map, request: LoadRequest, found: Found, environment: Environment, findings: Findings
+) -> Map:
+    """Return the tree with what is left to be understood, of the services that are enabled."""
+    phases = request.phases
+    if phases.normalisation:
+        tree = normalise(tree, directory=found.directory if phases.path_resolution else ".")
+    if not phases.interpolation:
+        return _asked_for(tree, request)
+    tree = resolve_variables(tree, environment)
+    return _select(tree, request, found.profiles, findings)
+
+
+def _named(tree: Map, name: ProjectName, phases: Phases) -> Map:
+    if phases.interpolation and not phases.keeps_unused:
+        tree = drop_unused(tree)
+    if phases.normalisation:
+        tree = name_resources(tree, name)
+    return prune(tree)
 
 
 def _parse_files(found: Found, loader: ModelLoader) -> list[Map]:
@@ -111,9 +154,16 @@ def _select(tree: Map, request: LoadRequest, given: Iterable[str], findings: Fin
     defined = services_of(tree)
     active = profiles.active_profiles(tree, given, request.services)
     tree = profiles.enabled(tree, active)
-    check(tree, defined, findings)
-    findings.raise_problems()
-    tree = profiles.without_optional(tree)
-    if request.only_services and request.services:
-        tree = profiles.selected(tree, request.services)
-    return tree
+    if request.phases.consistency:
+        check(tree, defined, findings)
+        findings.raise_problems()
+    if request.phases.normalisation:
+        tree = profiles.without_optional(tree)
+    return _asked_for(tree, request)
+
+
+def _asked_for(tree: Map, request: LoadRequest) -> Map:
+    if not (request.only_services and request.services):
+        return tree
+    profiles.active_profiles(tree, (), request.services)
+    return profiles.selected(tree, request.services)

@@ -1,6 +1,7 @@
 """What loading is asked for, reads through, and gives: the types of the loader's one interface.
 
 load(request, source) -> Loaded            orchestrator.load.pipeline
+load_stack(request, source) -> Stack       the same without types, and with phases left out
 encode_project(project) -> document        orchestrator.load.decode; plain JSON values
 decode_document(document) -> Project       its inverse
 digests(project) -> {service: sha256}      orchestrator.load.digest
@@ -11,10 +12,30 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from orchestrator.errors import LoadErrors, Problem
-from orchestrator.model.project import Project
+from orchestrator.load.tree import Map, Plain, plain
+from orchestrator.model.project import Project, ProjectName
+
+if TYPE_CHECKING:
+    from orchestrator.load.discover import Found
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Phases:
+    """What `config` can leave out of loading (compose-cli §7). A project needs all of it."""
+
+    interpolation: bool = True
+    """Without it variables stay as they are written, and with them the forms around them."""
+    normalisation: bool = True
+    """Implicit network and dependencies, names of resources, defaults."""
+    consistency: bool = True
+    path_resolution: bool = True
+    env_resolution: bool = True
+    """Without it `env_file` and `label_file` stay, and are not read."""
+    keeps_unused: bool = False
+    """`--all-resources`: networks, volumes, … stay that no service uses."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,6 +55,7 @@ class LoadRequest:
     """Services named on the command line: their profiles become active; unknown: NotFoundError."""
     only_services: bool = False
     """Keep only `services` and what they depend on (`config SERVICE…`)."""
+    phases: Phases = Phases()
 
 
 class Source(Protocol):
@@ -55,6 +77,27 @@ class Source(Protocol):
 
     def real_path(self, path: str) -> str:
         """Return the path with every symbolic link resolved, as far as it exists."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stack:
+    """A stack file as the phases left it: a tree, not yet types. What `config` and `explain` show."""
+
+    name: ProjectName
+    tree: Map
+    found: Found
+    warnings: tuple[Problem, ...]
+    refused: tuple[Problem, ...]
+    """As in `Loaded`; empty where a phase was left out."""
+    consulted: Mapping[str, str | None]
+    environment: Mapping[str, str]
+
+    @property
+    def document(self) -> dict[str, Plain]:
+        """The tree as plain JSON values."""
+        document = plain(self.tree)
+        assert isinstance(document, dict)
+        return document
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -63,33 +63,44 @@ def local_device(node: Node, make: Absolute) -> Node:
     return node
 
 
+_OF_LOADING: dict[str, Rule] = {
+    "services.*.extends.file": path,
+    "include.*.path.*": path,
+    "include.*.project_directory": path,
+    "include.*.env_file.*": path,
+    "services.*.env_file.*.path": path,
+    "services.*.label_file.*": path,
+}
+RULES_OF_LOADING: PathTable[Rule] = PathTable(_OF_LOADING)
+"""Paths of what loading itself reads."""
 RULES: PathTable[Rule] = PathTable(
     {
         "services.*.build.context": context,
         "services.*.build.additional_contexts.*": context,
         "services.*.build.ssh.*": path,
-        "services.*.env_file.*.path": path,
-        "services.*.label_file.*": path,
-        "services.*.extends.file": path,
         "services.*.develop.watch.*.path": path,
         "services.*.volumes.*": bind_source,
         "volumes.*": local_device,
         "configs.*.file": path,
         "secrets.*.file": path,
-        "include.*.path.*": path,
-        "include.*.project_directory": path,
-        "include.*.env_file.*": path,
     }
+    | _OF_LOADING
 )
 
 
-def resolve_paths(tree: Map, *, directory: str, home: str | None) -> Map:
+def resolve_paths(
+    tree: Map,
+    *,
+    directory: str,
+    home: str | None,
+    rules: PathTable[Rule] = RULES,
+) -> Map:
     """Return the canonical tree with paths absolute: relative ones below `directory`."""
 
     def make(text: str) -> str:
         return absolute(text, directory, home)
 
-    result = _walk(tree, RULES, make)
+    result = _walk(tree, rules, make)
     assert isinstance(result, Map)
     return result
 

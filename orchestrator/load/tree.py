@@ -212,6 +212,11 @@ def is_null(node: Node | None) -> bool:
     return isinstance(node, Scalar) and node.value is None
 
 
+def has_variable(node: Node) -> bool:
+    """Return whether the node is a string that may have a variable in it."""
+    return isinstance(node, Scalar) and isinstance(node.value, str) and "$" in node.value
+
+
 def children(node: Node) -> Iterator[tuple[str | int, Node]]:
     """Return the node's children with their keys or indexes."""
     if isinstance(node, Map):

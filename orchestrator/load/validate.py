@@ -34,6 +34,7 @@ from orchestrator.load.tree import (
     Scalar,
     Tag,
     a_kind,
+    has_variable,
     kind,
     plain,
 )
@@ -44,9 +45,19 @@ _COMPARED = 500
 """Known names that a mistake is compared with; comparing is slow."""
 
 
-def validate(tree: Node, findings: Findings, *, is_whole: bool, shape: Shape = STACK) -> None:
-    """Report to `findings` whatever in the tree the format does not know."""
-    _Check(findings, is_whole).node(tree, shape, ())
+def validate(
+    tree: Node,
+    findings: Findings,
+    *,
+    is_whole: bool,
+    takes_variables: bool = False,
+    shape: Shape = STACK,
+) -> None:
+    """Report to `findings` whatever in the tree the format does not know.
+
+    With `takes_variables` a string with a `$` in it may stand for any value.
+    """
+    _Check(findings, is_whole, takes_variables).node(tree, shape, ())
 
 
 @lru_cache(maxsize=64)
@@ -60,9 +71,10 @@ class _Check:
 
     findings: Findings
     is_whole: bool
+    takes_variables: bool
 
     def node(self, node: Node, shape: Shape, path: Path) -> None:
-        if node.tag is Tag.RESET:
+        if node.tag is Tag.RESET or (self.takes_variables and has_variable(node)):
             return
         found = kind(node)
         fitting = for_kind(shape, found)
