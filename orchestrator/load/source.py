@@ -49,12 +49,14 @@ class SystemSource:
         """Read at most MAX_FILE_BYTES; EFBIG for more. A directory is EISDIR."""
         # Non-blocking: opening a FIFO that nobody writes to must not hang the command.
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-        with os.fdopen(descriptor, "rb") as file:
+        try:
             if stat.S_ISDIR(os.fstat(descriptor).st_mode):
                 raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), path)
             os.set_blocking(descriptor, True)
-            data = file.read(MAX_FILE_BYTES + 1)
-        return _bounded(data, path)
+            with os.fdopen(descriptor, "rb", closefd=False) as file:
+                return _bounded(file.read(MAX_FILE_BYTES + 1), path)
+        finally:
+            os.close(descriptor)
 
     def read_stdin(self) -> bytes:
         return _bounded(sys.stdin.buffer.read(MAX_FILE_BYTES + 1), "-")

@@ -24,8 +24,10 @@ def test_files_and_directories(tmp_path: Path) -> None:
     assert source.is_directory(str(tmp_path))
     assert source.is_file("/dev/null")
     assert source.read("/dev/null") == b""
+    before = os.listdir("/proc/self/fd")
     with pytest.raises(IsADirectoryError):
         source.read(str(tmp_path))
+    assert os.listdir("/proc/self/fd") == before
     with pytest.raises(FileNotFoundError):
         source.read(str(tmp_path / "none"))
 
