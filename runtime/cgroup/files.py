@@ -96,6 +96,16 @@ def make(path: str) -> bool:
     return True
 
 
+def above(path: str) -> tuple[str, ...]:
+    """Return the groups that this one lies in, the hierarchy's root first. They must be there."""
+    found: list[str] = []
+    folder = os.path.dirname(path)
+    while os.path.exists(f"{folder}/cgroup.procs"):
+        found.append(folder)
+        folder = os.path.dirname(folder)
+    return tuple(reversed(found))
+
+
 def tree(path: str) -> Iterator[str]:
     """Yield the group and all groups below it, deepest first; nothing when it is not there."""
     with suppress(FileNotFoundError, NotADirectoryError):

@@ -109,6 +109,9 @@ class Hierarchy(Protocol):
     ) -> Group:
         """Make a container's group with its limits; when it is there, set them. All or nothing.
 
+        An id that is an absolute path (linux.cgroupsPath) is a group at that very place of each hierarchy; groups that
+        are missing above it are made, and stay.
+
         It may use the devices that the rules allow, in their order, and no other; without rules nothing is said about
         devices. `is_everywhere` gives it a group of its own in every v1 hierarchy, needed or not: for one that may
         mount cgroups itself. Raises InvalidSpec, KernelRefused.

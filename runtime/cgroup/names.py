@@ -6,6 +6,7 @@ import re
 
 from runtime.errors import InvalidSpec
 
+_PATH_LIMIT = 4000
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]{0,254}")
 
 
@@ -17,3 +18,16 @@ def checked(name: str, *, what: str = "container id") -> str:
     if not _NAME.fullmatch(name):
         raise InvalidSpec(what, f"{name!r} is not letters, digits and _ . + - (at most 255)")
     return name
+
+
+def below_mount(name: str, instance: str, folder: str) -> str:
+    """Return where a container's group lies below each hierarchy's mount: <instance>/<folder>/<name>.
+
+    A name that is an absolute path (linux.cgroupsPath) is that place itself, of checked names alone: no part of it
+    leads out again. Raises InvalidSpec.
+    """
+    if not name.startswith("/"):
+        return f"{instance}/{folder}/{checked(name)}"
+    if len(name) > _PATH_LIMIT:
+        raise InvalidSpec("linux.cgroupsPath", f"{len(name)} characters are too many")
+    return "/".join(checked(part, what="linux.cgroupsPath") for part in name[1:].split("/"))

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from runtime.cgroup import files, values
 from runtime.cgroup.interface import CONTAINERS, SYSTEM, Group, Stats
 from runtime.cgroup.layout import Layout
-from runtime.cgroup.names import checked
+from runtime.cgroup.names import below_mount, checked
 from runtime.cgroup.v1 import blkio, cpu, cpuacct, cpuset, freezer, memory, pids
 from runtime.cgroup.v1 import devices as v1_devices
 from runtime.cgroup.v2 import core
@@ -49,8 +49,7 @@ def make_optional(controller: str, path: str) -> bool:
     """Make a container's group in an optional hierarchy, so that it can be entered; False when it was there."""
     is_new = files.make(path)
     if controller == "cpuset":
-        containers = os.path.dirname(path)
-        for group in (os.path.dirname(containers), containers, path):
+        for group in (*files.above(path)[1:], path):
             cpuset.initialise(group)
     return is_new
 
@@ -272,7 +271,7 @@ class V1Hierarchy:
 
     def _group(self, container_id: str, wanted: Collection[str] = ()) -> V1Group:
         """Return the group; in optional hierarchies only where it is wanted, or there."""
-        below = f"{self._name}/{CONTAINERS}/{checked(container_id)}"
+        below = below_mount(container_id, self._name, CONTAINERS)
         optional = {
             name: f"{mount}/{below}" for name, mount in {**self._optional, **self._others}.items()
         }

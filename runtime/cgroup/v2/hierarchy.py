@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from runtime.cgroup import files, values
 from runtime.cgroup.interface import CONTAINERS, SYSTEM, Group, Stats
-from runtime.cgroup.names import checked
+from runtime.cgroup.names import below_mount, checked
 from runtime.cgroup.v2 import core, cpu, cpuset, io, memory, pids
 from runtime.cgroup.v2.devices import allows_everything, set_rules
 from runtime.errors import KernelRefused, NotFound
@@ -58,9 +58,7 @@ class V2Group:
     def _uses(self, controller: str, *, wanted: bool, default: bool) -> bool:
         """Whether to use one that few containers need; a wanted one is handed down first, from the root on."""
         if wanted:
-            containers = os.path.dirname(self.path)
-            top = os.path.dirname(containers)
-            for group in (os.path.dirname(top), top, containers):
+            for group in files.above(self.path):
                 hand_down(group, (controller,))
             return True
         return default and controller in files.read(f"{self.path}/cgroup.controllers").split()
@@ -117,7 +115,8 @@ class V2Hierarchy:
 
     def __init__(self, mount: str, name: str) -> None:
         self._mount = mount
-        self._top = f"{mount}/{checked(name, what='cgroup name')}"
+        self._name = checked(name, what="cgroup name")
+        self._top = f"{mount}/{self._name}"
 
     def prepare(self) -> None:
         files.make(f"{self._top}/{CONTAINERS}")
@@ -141,6 +140,9 @@ class V2Hierarchy:
         path = self._path(container_id)
         is_new = files.make(path)
         group = V2Group(path)
+        if container_id.startswith("/"):
+            for parent in files.above(path):
+                hand_down(parent, CONTROLLERS)
         try:
             group.set_limits(limits, is_new=is_new)
             if devices and not allows_everything(devices):
@@ -165,7 +167,7 @@ class V2Hierarchy:
         files.remove_empty(self._top)
 
     def _path(self, container_id: str) -> str:
-        return f"{self._top}/{CONTAINERS}/{checked(container_id)}"
+        return f"{self._mount}/{below_mount(container_id, self._name, CONTAINERS)}"
 
 
 def hand_down(group: str, controllers: Sequence[str]) -> None:
