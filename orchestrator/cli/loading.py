@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from orchestrator.cli.settings import Settings
 
 if TYPE_CHECKING:
-    from orchestrator.load.request import Loaded
+    from orchestrator.errors import Problem
+    from orchestrator.load.request import Loaded, LoadRequest, Stack
 
 
 def load_project(
@@ -19,6 +21,27 @@ def load_project(
     from orchestrator.load.source import SystemSource  # [lazy] with it
 
     loaded = load(settings.load_request(services, only_services=only_services), SystemSource())
-    for warning in loaded.warnings:
-        print(f"trice: warning: {warning}", file=sys.stderr)
+    print_warnings(loaded.warnings)
     return loaded
+
+
+def load_shown(request: LoadRequest) -> Stack:
+    """Return the stack file to be shown, its warnings printed, also of what `up` would refuse."""
+    from orchestrator.load.pipeline import load_stack  # [lazy] yaml
+    from orchestrator.load.source import SystemSource  # [lazy] with it
+
+    stack = load_stack(request, SystemSource())
+    print_warnings((*stack.warnings, *stack.refused))
+    return stack
+
+
+def print_warnings(problems: Iterable[Problem]) -> None:
+    """Print problems that end nothing; on a terminal with the line that each is in."""
+    is_terminal = sys.stderr.isatty()
+    for problem in problems:
+        print(f"trice: warning: {problem}", file=sys.stderr)
+        if is_terminal:
+            from orchestrator.cli.failure import source_lines  # [lazy] only with something to show
+
+            for line in source_lines(problem):
+                print(line, file=sys.stderr)

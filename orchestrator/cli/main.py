@@ -17,6 +17,7 @@ from orchestrator.version import VERSION
 
 VERBS = {
     "config": "check the stack file and print its canonical form",
+    "convert": "the same as `config`",
     "down": "stop and remove the project's containers",
     "image": "load and list images",
     "images": "list images (short for `image ls`)",
@@ -85,6 +86,9 @@ class LazyGroup(click.Group):
 )
 @click.option(
     "--profile", "profiles", multiple=True, metavar="NAME", help="Activate a profile; repeat."
+)
+@click.option(
+    "--all-resources", is_flag=True, help="Keep networks, volumes, … that no service uses."
 )
 @click.option(
     "--progress",

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple, TextIO
 
 if TYPE_CHECKING:
     from orchestrator.client.api import Client
-    from orchestrator.load.request import LoadRequest
+    from orchestrator.load.request import LoadRequest, Phases
     from orchestrator.ui.progress import ProgressView
     from runtime.paths import Paths
 
@@ -21,6 +21,7 @@ class Settings(NamedTuple):
     project_directory: str | None = None
     env_files: tuple[str, ...] = ()
     profiles: tuple[str, ...] = ()
+    all_resources: bool = False
     progress: str = "auto"
     ansi: str = "auto"
 
@@ -39,10 +40,15 @@ class Settings(NamedTuple):
         return Client(self.paths())
 
     def load_request(
-        self, services: tuple[str, ...] = (), *, only_services: bool = False
+        self,
+        services: tuple[str, ...] = (),
+        *,
+        only_services: bool = False,
+        phases: Phases | None = None,
     ) -> LoadRequest:
-        """Return what the loader is asked for."""
-        from orchestrator.load.request import LoadRequest  # [lazy] read-only verbs load nothing
+        """Return what the loader is asked for; `phases` are all, where nothing else is said."""
+        # [lazy] read-only verbs load nothing
+        from orchestrator.load.request import LoadRequest, Phases
 
         return LoadRequest(
             files=self.files,
@@ -52,6 +58,7 @@ class Settings(NamedTuple):
             profiles=self.profiles,
             services=services,
             only_services=only_services,
+            phases=phases or Phases(keeps_unused=self.all_resources),
         )
 
     def progress_view(self, verb: str) -> ProgressView:

@@ -8,8 +8,8 @@ string becomes the integer, number or boolean that its place in the file asks fo
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 
 from orchestrator.load.environment import Environment
 from orchestrator.load.scalars import parse_number
@@ -58,6 +58,25 @@ def substitute(template: str, look_up: LookUp, warn: Warn) -> str:
     return _Template(template, look_up, warn).expand(0, len(template), MAX_NESTING)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Use:
+    """One variable of a template, as it is written there."""
+
+    name: str
+    operator: str = ""
+    """One of `:- - :? ? :+ +`; empty for `$NAME` and `${NAME}`."""
+    word: str = ""
+
+
+def uses(template: str) -> tuple[Use, ...]:
+    """Return the variables of a template in their order, those of words after their own.
+
+    Raises TemplateError as `substitute` does.
+    """
+    template_ = _Template(template, lambda _name: None, lambda _name: None)
+    return tuple(template_.uses(0, len(template), MAX_NESTING))
+
+
 class _Template:
     """One template. Words are ranges of its text, so that each brace is matched only once."""
 
@@ -91,6 +110,33 @@ class _Template:
         parts.append(self._text[start:end])
         return "".join(parts)
 
+    def uses(self, start: int, end: int, depth: int) -> Iterator[Use]:
+        """Give the variables between `start` and `end`, whether their words are used or not."""
+        if depth == 0:
+            raise TemplateError(f"variables are nested deeper than {MAX_NESTING} levels")
+        while match := _DOLLAR.search(self._text, start, end):
+            start = match.end()
+            if match["named"]:
+                yield Use(name=match["named"])
+            elif match["open"]:
+                closing = self._closing_brace(start - 1, end)
+                name, operator, word = self._parts(start, closing)
+                yield Use(name=name, operator=operator, word=self._text[word:closing])
+                yield from self.uses(word, closing, depth - 1)
+                start = closing + 1
+
+    def _parts(self, start: int, end: int) -> tuple[str, str, int]:
+        """Return name, operator and where the word begins of what is in braces."""
+        name = _NAME.match(self._text, start, end)
+        if name is None:
+            raise self._invalid()
+        if name.end() == end:
+            return name[0], "", end
+        operator = _OPERATOR.match(self._text, name.end(), end)
+        if operator is None:
+            raise self._invalid()
+        return name[0], operator[0], operator.end()
+
     def _variable(self, name: str) -> str:
         value = self._look_up(name)
         if value is None:
@@ -100,24 +146,19 @@ class _Template:
 
     def _braced(self, start: int, end: int, depth: int) -> str:
         """Return the value of `${…}` whose inner text goes from `start` to `end`."""
-        name = _NAME.match(self._text, start, end)
-        if name is None:
-            raise self._invalid()
-        if name.end() == end:
-            return self._variable(name[0])
-        operator = _OPERATOR.match(self._text, name.end(), end)
-        if operator is None:
-            raise self._invalid()
-        value = self._look_up(name[0])
-        is_missing = value is None or (value == "" and operator[0].startswith(":"))
-        kind = operator[0][-1]
+        name, operator, word_start = self._parts(start, end)
+        if not operator:
+            return self._variable(name)
+        value = self._look_up(name)
+        is_missing = value is None or (value == "" and operator.startswith(":"))
+        kind = operator[-1]
         if kind == "+":
-            return "" if is_missing else self.expand(operator.end(), end, depth - 1)
+            return "" if is_missing else self.expand(word_start, end, depth - 1)
         if value is not None and not is_missing:
             return value
-        word = self.expand(operator.end(), end, depth - 1)
+        word = self.expand(word_start, end, depth - 1)
         if kind == "?":
-            why = f"required variable {name[0]} is missing a value"
+            why = f"required variable {name} is missing a value"
             raise RequiredVariable(f"{why}: {word}" if word else why)
         return word
 

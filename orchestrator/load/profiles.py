@@ -6,7 +6,15 @@ from collections.abc import Collection, Iterable
 
 from orchestrator.errors import NotFoundError
 from orchestrator.load.normalise import services_of, with_services
-from orchestrator.load.tree import List, Map, Scalar, with_entries, with_entry
+from orchestrator.load.tree import (
+    List,
+    Map,
+    Node,
+    Scalar,
+    find,
+    with_entries,
+    with_entry,
+)
 
 EVERY = "*"
 
@@ -43,8 +51,17 @@ def _existing_only(service: Map, services: Collection[str]) -> Map:
     dependencies = service.get("depends_on")
     if not isinstance(dependencies, Map) or all(name in services for name in dependencies.entries):
         return service
-    entries = {name: node for name, node in dependencies.entries.items() if name in services}
+    entries = {
+        name: node
+        for name, node in dependencies.entries.items()
+        if name in services or _is_required(node)
+    }
     return with_entry(service, "depends_on", with_entries(dependencies, entries))
+
+
+def _is_required(dependency: Node) -> bool:
+    required = find(dependency, "required")
+    return not isinstance(required, Scalar) or required.value is not False
 
 
 def selected(tree: Map, names: Iterable[str]) -> Map:
