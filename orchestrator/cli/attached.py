@@ -11,10 +11,14 @@ from types import FrameType
 
 from orchestrator.client.api import Client, Document
 from orchestrator.client.follow import LogRequest, follow
+from orchestrator.client.wire import ApiError
 from orchestrator.errors import OrchestratorError
 from orchestrator.model.human import SECOND_NS
 from orchestrator.ui.lines import LogPrinter
 from orchestrator.ui.tables import container_name, label
+
+_NOT_RUNNING = 409
+"""The status of a kill that came too late: what was to be, is."""
 
 
 class Attached:
@@ -86,4 +90,11 @@ class Attached:
         for item in containers if isinstance(containers, list) else []:
             is_ours = not self._services or label(item, "service") in self._services
             if is_ours and item["State"] == "running":
-                self._client.kill(container_name(item))
+                self._kill(container_name(item))
+
+    def _kill(self, container: str) -> None:
+        try:
+            self._client.kill(container)
+        except ApiError as error:
+            if error.status != _NOT_RUNNING:
+                raise

@@ -19,6 +19,7 @@ VERBS = {
     "config": "check the stack file and print its canonical form",
     "convert": "the same as `config`",
     "down": "stop and remove the project's containers",
+    "exec": "run a command in a running container",
     "image": "load and list images",
     "images": "list images (short for `image ls`)",
     "logs": "print the logs of the project's services",
@@ -31,7 +32,7 @@ VERBS = {
 
 LATER = frozenset(
     {
-        *("attach", "build", "commit", "cp", "create", "events", "exec", "export", "kill", "ls"),
+        *("attach", "build", "commit", "cp", "create", "events", "export", "kill", "ls"),
         *("pause", "port", "publish", "pull", "push", "restart", "rm", "run", "scale", "start"),
         *("stats", "stop", "top", "unpause", "volumes", "wait", "watch"),
     }

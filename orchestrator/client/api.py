@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, TypeAlias
 from urllib.parse import quote, urlencode
 
 from orchestrator.client import start
-from orchestrator.client.wire import ApiError, Reply, exchange
+from orchestrator.client.wire import ApiError, Reply, exchange, upgrade
 from orchestrator.errors import ManagerGone
 
 if TYPE_CHECKING:
+    import socket
+
     from runtime.paths import Paths
 
 Document: TypeAlias = Mapping[str, object]
@@ -67,8 +69,54 @@ class Client:
     def load_image(self, path: str) -> tuple[Document, ...]:
         return _objects(self.request("POST", "/trice/v1/images/load", body={"path": path}))
 
-    def kill(self, container: str) -> None:
-        self.request("POST", f"/containers/{quote(container)}/kill").close()
+    def kill(self, container: str, signal: str = "SIGKILL") -> None:
+        self.act(container, "kill", [("signal", signal)])
+
+    def act(self, container: str, verb: str, query: Query = ()) -> int:
+        """POST one of the verbs on a container; return the answer's status (304: it was so already)."""
+        reply = self.request("POST", f"/containers/{quote(container, safe='')}/{verb}", query=query)
+        reply.close()
+        return reply.status
+
+    def remove(self, container: str, *, force: bool = False) -> None:
+        query = [("force", "1")] if force else []
+        path = f"/containers/{quote(container, safe='')}"
+        self.request("DELETE", path, query=query).close()
+
+    def inspect(self, container: str) -> Document:
+        return _object(self.request("GET", f"/containers/{quote(container, safe='')}/json"))
+
+    def containers(
+        self, *, is_all: bool = True, filters: Document | None = None
+    ) -> tuple[Document, ...]:
+        query = [("all", "1")] if is_all else []
+        query += [("filters", json.dumps(filters))] if filters else []
+        return _objects(self.request("GET", "/containers/json", query=query))
+
+    def projects(self) -> tuple[Document, ...]:
+        return _objects(self.request("GET", "/trice/v1/projects"))
+
+    def get(self, path: str, query: Query = ()) -> Document:
+        """GET one JSON object."""
+        return _object(self.request("GET", path, query=query))
+
+    def post(self, path: str, body: Document) -> Document:
+        """POST one JSON object for another."""
+        return _object(self.request("POST", path, body=body))
+
+    def open_stream(
+        self, path: str, *, body: Document, query: Query = ()
+    ) -> tuple[socket.socket, bytes, bool]:
+        """Return a raw stream, what of it is here already, and whether it is multiplexed."""
+        connection = start.reach(self._paths)
+        target = f"{path}?{urlencode(tuple(query))}" if query else path
+        early, is_multiplexed = upgrade(connection, target, body=body)
+        return connection, early, is_multiplexed
+
+    def send(self, method: str, path: str, parts: Iterable[bytes], query: Query = ()) -> Reply:
+        """Send a body bit by bit."""
+        target = f"{path}?{urlencode(tuple(query))}" if query else path
+        return exchange(start.reach(self._paths), method, target, parts=parts)
 
     def stream(
         self, method: str, path: str, *, body: object = None, query: Query = ()

@@ -6,7 +6,7 @@ import contextlib
 import json
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import h11
@@ -15,6 +15,7 @@ from orchestrator.errors import ManagerGone, OrchestratorError
 
 _CHUNK = 64 * 1024
 _LONGEST_PATH = 107
+_HOST = ("Host", "trice")
 
 
 class ApiError(OrchestratorError):
@@ -28,10 +29,13 @@ class ApiError(OrchestratorError):
 class Reply:
     """An answer whose head has been read. Iterate it once for the body; closes by itself at the end."""
 
-    def __init__(self, connection: socket.socket, http: h11.Connection, status: int) -> None:
+    def __init__(self, connection: socket.socket, http: h11.Connection, head: h11.Response) -> None:
         self._connection = connection
         self._http = http
-        self.status = status
+        self.status = head.status_code
+        self.headers = {
+            name.decode("ascii").lower(): value.decode("latin-1") for name, value in head.headers
+        }
 
     def __iter__(self) -> Iterator[bytes]:
         """Yield the body as it comes. Raises ManagerGone when it breaks off."""
@@ -78,22 +82,28 @@ def connect(path: Path) -> socket.socket:
     return connection
 
 
-def exchange(connection: socket.socket, method: str, target: str, *, body: object = None) -> Reply:
+def exchange(
+    connection: socket.socket,
+    method: str,
+    target: str,
+    *,
+    body: object = None,
+    parts: Iterable[bytes] | None = None,
+) -> Reply:
     """Send a request and return the answer once its head is there; `connection` belongs to the reply then.
 
-    Raises ApiError for an answer other than 2xx and 304, ManagerGone when the connection breaks.
+    The body is `body` as JSON, or `parts` as they come. Raises ApiError for an answer other than 2xx and 304,
+    ManagerGone when the connection breaks.
     """
     http = h11.Connection(h11.CLIENT)
-    headers = [("Host", "trice"), ("Connection", "close")]
-    data = b""
-    if body is not None:
-        data = json.dumps(body, separators=(",", ":")).encode()
-        headers += [("Content-Type", "application/json"), ("Content-Length", str(len(data)))]
-    parts = [http.send(h11.Request(method=method, target=target, headers=headers))]
-    parts += [http.send(h11.Data(data=data))] if data else []
-    parts += [http.send(h11.EndOfMessage())]
+    headers = [("Connection", "close")]
     try:
-        _send(connection, b"".join(part for part in parts if part))
+        if parts is None:
+            _send(connection, _request(http, method, target, headers, body))
+        else:
+            headers += [("Content-Type", "application/x-tar"), ("Transfer-Encoding", "chunked")]
+            head = http.send(h11.Request(method=method, target=target, headers=[_HOST, *headers]))
+            _send_parts(connection, http, head or b"", parts)
         event = _next_event(connection, http)
         while isinstance(event, h11.InformationalResponse):
             event = _next_event(connection, http)
@@ -102,9 +112,63 @@ def exchange(connection: socket.socket, method: str, target: str, *, body: objec
     except BaseException:
         connection.close()
         raise
-    reply = Reply(connection, http, event.status_code)
-    if event.status_code >= 400:
-        raise ApiError(event.status_code, _message(reply))
+    return _checked(Reply(connection, http, event))
+
+
+def upgrade(connection: socket.socket, target: str, *, body: object) -> tuple[bytes, bool]:
+    """POST, and leave HTTP: `connection` is the raw stream then.
+
+    Returns what of it has arrived already, and whether it is multiplexed (8-byte frames). Raises ApiError for
+    another answer than 101, ManagerGone when the connection breaks; it is closed then.
+    """
+    http = h11.Connection(h11.CLIENT)
+    headers = [("Connection", "Upgrade"), ("Upgrade", "tcp")]
+    try:
+        _send(connection, _request(http, "POST", target, headers, body))
+        event = _next_event(connection, http)
+        if isinstance(event, h11.Response):
+            _checked(Reply(connection, http, event))
+        if not isinstance(event, h11.InformationalResponse) or event.status_code != 101:
+            raise ManagerGone("the manager did not open a stream; is it another version?")
+    except BaseException:
+        connection.close()
+        raise
+    early, _ = http.trailing_data
+    return bytes(early), b"multiplexed" in dict(event.headers).get(b"content-type", b"")
+
+
+def _request(
+    http: h11.Connection, method: str, target: str, headers: list[tuple[str, str]], body: object
+) -> bytes:
+    data = b""
+    if body is not None:
+        data = json.dumps(body, separators=(",", ":")).encode()
+        headers = [
+            *headers,
+            ("Content-Type", "application/json"),
+            ("Content-Length", str(len(data))),
+        ]
+    parts = [http.send(h11.Request(method=method, target=target, headers=[_HOST, *headers]))]
+    parts += [http.send(h11.Data(data=data))] if data else []
+    parts += [http.send(h11.EndOfMessage())]
+    return b"".join(part for part in parts if part)
+
+
+def _send_parts(
+    connection: socket.socket, http: h11.Connection, head: bytes, parts: Iterable[bytes]
+) -> None:
+    # A refusal may come while we still send; then it is the answer that tells.
+    with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+        connection.sendall(head)
+        for part in parts:
+            if part:
+                connection.sendall(http.send(h11.Data(data=part)) or b"")
+        connection.sendall(http.send(h11.EndOfMessage()) or b"")
+
+
+def _checked(reply: Reply) -> Reply:
+    if reply.status >= 400:
+        raise ApiError(reply.status, _message(reply))
     return reply
 
 

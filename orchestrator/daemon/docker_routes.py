@@ -12,6 +12,7 @@ import platform
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 
+from orchestrator.daemon.attach_routes import add_attach_routes
 from orchestrator.daemon.docker_shape import (
     CONTAINER_FILTERS,
     container_inspection,
@@ -23,6 +24,7 @@ from orchestrator.daemon.docker_shape import (
     parse_filters,
 )
 from orchestrator.daemon.engine import Engine
+from orchestrator.daemon.exec_routes import add_exec_routes
 from orchestrator.daemon.feed import LogFeed
 from orchestrator.daemon.http import (
     Answer,
@@ -33,6 +35,7 @@ from orchestrator.daemon.http import (
     json_line,
     json_response,
 )
+from orchestrator.daemon.process_routes import add_process_routes
 from orchestrator.daemon.routing import API_VERSION, MINIMUM_API_VERSION, Router
 from orchestrator.model.human import SECOND_NS, parse_instant
 from runtime.api import ContainerState, LogOptions, NotFound, RuntimeEvent, Status
@@ -56,6 +59,9 @@ def add_docker_routes(router: Router, engine: Engine) -> None:
     router.add("DELETE", "/containers/{id}", routes.remove)
     router.add("GET", "/images/json", routes.list_images)
     router.add("GET", "/events", routes.events)
+    add_exec_routes(router, engine)
+    add_attach_routes(router, engine)
+    add_process_routes(router, engine)
 
 
 class DockerRoutes:
@@ -98,8 +104,8 @@ class DockerRoutes:
                 "Name": platform.node(),
                 "Containers": len(states),
                 "ContainersRunning": states.count(Status.RUNNING),
-                "ContainersPaused": 0,
-                "ContainersStopped": len(states) - states.count(Status.RUNNING),
+                "ContainersPaused": states.count(Status.PAUSED),
+                "ContainersStopped": sum(not state.is_running for state in snapshot.containers),
                 "Images": len(snapshot.images),
                 "Driver": "overlay2",
                 "DriverStatus": [],
@@ -139,7 +145,7 @@ class DockerRoutes:
         found = [
             state
             for state in await self._engine.containers()
-            if matches(state) and (wants_all or state.status is Status.RUNNING)
+            if matches(state) and (wants_all or state.is_running)
         ]
         found.sort(key=lambda state: (-state.created_at_ns, state.name))
         return json_response(
@@ -172,7 +178,7 @@ class DockerRoutes:
 
     async def start(self, request: Request) -> Answer:
         state = await self._find(request)
-        if state.status is Status.RUNNING:
+        if state.is_running:
             return Response(status=304)
         await self._engine.supervisor.start_container(state.id)
         return Response(status=204)
@@ -183,11 +189,11 @@ class DockerRoutes:
         await self._engine.supervisor.stop_container(
             state.id, grace_s=None if grace_s < 0 else float(grace_s)
         )
-        return Response(status=204 if state.status is Status.RUNNING else 304)
+        return Response(status=204 if state.is_running else 304)
 
     async def kill(self, request: Request) -> Answer:
         state = await self._find(request)
-        if state.status is not Status.RUNNING:
+        if not state.is_running:
             raise HttpError(409, f"cannot kill container: {state.name}: it is not running")
         signal = request.text("signal") or "SIGKILL"
         await self._engine.supervisor.kill_container(state.id, signal=signal)
@@ -196,7 +202,7 @@ class DockerRoutes:
     async def remove(self, request: Request) -> Answer:
         state = await self._find(request)
         is_forced = request.flag("force")
-        if state.status is Status.RUNNING and not is_forced:
+        if state.is_running and not is_forced:
             raise HttpError(
                 409,
                 f'cannot remove container "{state.name}": container is running: '

@@ -25,8 +25,9 @@ CONTAINER_FILTERS = frozenset({"id", "name", "label", "status"})
 
 def status_words(state: ContainerState, *, now_ns: int, is_restarting: bool = False) -> str:
     """Return the STATUS column: `Up 5 minutes`, `Exited (137) 3 seconds ago (out of memory)`."""
-    if state.status is Status.RUNNING:
+    if state.is_running:
         words = f"Up {human_span(now_ns - (state.started_at_ns or now_ns))}"
+        words += " (Paused)" if state.is_paused else ""
         return words + (f" (out of memory: {state.oom_kills} killed)" if state.oom_kills else "")
     if state.status is Status.CREATED and state.exit is None:
         return "Created"
@@ -71,7 +72,7 @@ def container_summary(
         "HostConfig": {"NetworkMode": "none"},
         "NetworkSettings": {"Networks": {}},
         "Mounts": [],
-        "ExitCode": state.exit.code if state.exit and state.status is not Status.RUNNING else 0,
+        "ExitCode": state.exit.code if state.exit and not state.is_running else 0,
     }
 
 
@@ -122,11 +123,11 @@ def container_inspection(
 
 
 def _state_document(state: ContainerState, *, is_restarting: bool) -> Document:
-    ended = None if state.status is Status.RUNNING else state.exit
+    ended = None if state.is_running else state.exit
     return {
         "Status": state_word(state, is_restarting=is_restarting),
-        "Running": state.status is Status.RUNNING,
-        "Paused": False,
+        "Running": state.is_running,
+        "Paused": state.is_paused,
         "Restarting": is_restarting,
         "OOMKilled": ended is not None and ended.kind is ExitKind.OOM,
         "Dead": state.status is Status.DEAD,

@@ -27,7 +27,6 @@ from runtime.api import (
     LogChunk,
     LogOptions,
     NotFound,
-    Status,
 )
 
 _QUEUE = 64
@@ -182,7 +181,7 @@ class Follower:
             del self._tasks[source.id]
             return b""
         comes_back = True
-        if state.status is Status.RUNNING or state.attempt != ended.attempt:
+        if state.is_running or state.attempt != ended.attempt:
             self._resume(
                 state
             )  # the next attempt has begun, and may have ended, before we could look
@@ -208,7 +207,7 @@ class Follower:
         """When nothing is left: wait for work on the project to end, which may just be making new containers."""
         await self._engine.settled(self._project)
         for state in await self._engine.containers():
-            is_ours = self._is_ours(state.labels) and state.status is Status.RUNNING
+            is_ours = self._is_ours(state.labels) and state.is_running
             if is_ours and state.id not in self._tasks:
                 self._resume(state)
         return bool(self._tasks)

@@ -24,7 +24,7 @@ from orchestrator.model.progress import Report
 from orchestrator.plan import labels
 from orchestrator.plan.desired import DownOptions, UpOptions
 from orchestrator.run.supervisor import HistoryEntry, Outcome, ProjectView
-from runtime.api import ContainerState, Status
+from runtime.api import ContainerState
 
 B = TypeVar("B", bound=msgspec.Struct)
 
@@ -184,7 +184,7 @@ class StackRoutes:
         engine = self._engine
         snapshot = await engine.call(engine.runtime.snapshot)
         host = engine.runtime.host
-        running = [state for state in snapshot.containers if state.status is Status.RUNNING]
+        running = [state for state in snapshot.containers if state.is_running]
         return json_response(
             {
                 "version": engine.version,

@@ -7,6 +7,7 @@ behind another one's work."""
 from __future__ import annotations
 
 import asyncio
+import logging
 import re
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -50,6 +51,8 @@ from runtime.api import ContainerId, ContainerState, Runtime, RuntimeEvent
 
 __all__ = ["HistoryEntry", "Outcome", "ProjectView", "Supervisor"]
 
+log = logging.getLogger(__name__)
+
 T = TypeVar("T")
 
 _ROUNDS_AT_ONCE = 32
@@ -86,6 +89,8 @@ class Supervisor:
         self._workers: dict[ProjectName, Worker] = {}
         self._pool = ThreadPoolExecutor(_ROUNDS_AT_ONCE, thread_name_prefix="round")
         self._unsubscribe: Callable[[], None] | None = None
+        self._remembering: set[asyncio.Future[None]] = set()
+        """What was done by hand during a round and is to be remembered after it."""
 
     async def resume(self) -> None:
         """Read the store, listen to the runtime, take up every project. Call once, first."""
@@ -205,6 +210,31 @@ class Supervisor:
             container, lambda tally, _: tally, lambda: runtime.remove(container, force=force)
         )
 
+    async def restart_container(
+        self, container: ContainerId, *, grace_s: float | None = None
+    ) -> None:
+        """Stop one container by hand and begin its next attempt; its restart policy holds on."""
+        runtime = self._machine.runtime
+
+        def restart() -> None:
+            grace = self._grace_s(runtime.inspect(container)) if grace_s is None else grace_s
+            runtime.stop(container, grace_s=grace)
+            runtime.start(container)
+
+        await self._by_hand(container, rebase, restart)
+
+    async def pause_container(self, container: ContainerId) -> None:
+        """Stop its processes where they are. Raises InvalidState."""
+        await self._by_hand(
+            container, lambda tally, _: tally, lambda: self._machine.runtime.pause(container)
+        )
+
+    async def unpause_container(self, container: ContainerId) -> None:
+        """Let its processes run on. Raises InvalidState."""
+        await self._by_hand(
+            container, lambda tally, _: tally, lambda: self._machine.runtime.unpause(container)
+        )
+
     async def will_start(self, name: str, container: ContainerId) -> bool:
         """Tell whether this container runs, or will be started without anybody asking."""
         worker = self._workers.get(ProjectName(name))
@@ -239,6 +269,8 @@ class Supervisor:
         for worker in self._workers.values():
             worker.close()
         await asyncio.gather(*(worker.ended() for worker in self._workers.values()))
+        if self._remembering:
+            await asyncio.wait(self._remembering)
         self._pool.shutdown(wait=False)
 
     # Inside
@@ -339,8 +371,9 @@ class Supervisor:
     ) -> None:
         """Act on one container between two rounds of its project, and remember what that means.
 
-        What is urgent is done at once: the round may be waiting for the very process. The next
-        round still comes after what it means is remembered, as turns are given in order.
+        What is urgent is done, and answered, at once: the round may be waiting for the very process,
+        or for another one much longer. The next round still comes after what it means is
+        remembered, as turns are given in order.
         """
         state = await self._call(lambda: self._machine.runtime.inspect(container))
         worker = self._workers.get(ProjectName(state.labels.get(PROJECT, "")))
@@ -350,10 +383,8 @@ class Supervisor:
         is_now = is_urgent and worker.turn.locked()
         turn = asyncio.ensure_future(worker.turn.acquire())
         await asyncio.sleep(0)  # it stands in the queue from here on
-        try:
-            if is_now:
-                await self._call(act)
-        finally:
+
+        async def in_turn() -> None:
             await turn
             try:
                 held = worker.held
@@ -364,7 +395,20 @@ class Supervisor:
                     await self._call(act)
             finally:
                 worker.turn.release()
-        worker.wake()
+            worker.wake()
+
+        remembered = asyncio.ensure_future(in_turn())
+        if not is_now:
+            await remembered
+            return
+        self._remembering.add(remembered)
+        remembered.add_done_callback(self._is_remembered)
+        await self._call(act)
+
+    def _is_remembered(self, remembered: asyncio.Future[None]) -> None:
+        self._remembering.discard(remembered)
+        if not remembered.cancelled() and (error := remembered.exception()) is not None:
+            log.error("what was done by hand is not remembered", exc_info=error)
 
     def _grace_s(self, state: ContainerState) -> float:
         worker = self._workers.get(ProjectName(state.labels.get(PROJECT, "")))
