@@ -195,6 +195,27 @@ def test_second_interrupt_kills(stack: Trice) -> None:
     assert "stubborn-1 exited with code 137" in rest
 
 
+def test_second_interrupt_kills_what_the_stop_waits_for_and_what_it_has_not_come_to(
+    stack: Trice,
+) -> None:
+    """The database's turn to be stopped comes after the stubborn one's, which is killed all the same."""
+    stack.write(
+        "name: demo\nservices:\n  database:\n    image: busybox:test\n    command: [sleep, '1000']\n"
+        "  stubborn:\n    image: busybox:test\n    stop_grace_period: 60s\n    depends_on: [database]\n"
+        "    command: [sh, -c, \"trap 'echo no' TERM; echo here; while :; do sleep 0.05; done\"]\n"
+    )
+    with stack.begin("up") as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "stubborn-1  | here\n"
+        process.send_signal(signal.SIGINT)
+        assert process.stdout.readline() == "stubborn-1  | no\n"
+        process.send_signal(signal.SIGINT)
+        rest, told = finish(process)
+    assert process.returncode == 0, told
+    assert "stubborn-1 exited with code 137" in rest
+    assert "database-1 exited with code 137" in rest
+
+
 def test_follow_outlives_the_manager(stack: Trice) -> None:
     """kill -9 of the manager while `logs -f` runs: every line once, no command typed."""
     stack.write(

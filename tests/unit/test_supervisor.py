@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -119,6 +120,34 @@ def test_stop_by_hand_cancels_the_policy_until_up(tmp_path: Path) -> None:
             await bench.supervisor.start_container(web)
             bench.runtime.end("demo-web-1", code=0)
             await bench.eventually(lambda: bench.states() == {"demo-web-1": "running"})
+
+    run(scenario, tmp_path)
+
+
+def test_kill_by_hand_waits_for_nobody_and_cancels_the_policy_all_the_same(tmp_path: Path) -> None:
+    """A round waits for web to stop: the kill of db is answered meanwhile, and remembered after it."""
+
+    async def scenario(path: Path) -> None:
+        def document(command: str) -> Mapping[str, object]:
+            db = {"image": "app", "restart": "always"}
+            return a_document({"db": db, "web": {"image": "app", "command": [command]}})
+
+        async with a_bench(path) as bench:
+            await bench.up(document("a"))
+            db = bench.runtime.by_name("demo-db-1").id
+            gate = bench.runtime.gate("stop", "demo-web-1")
+            up = asyncio.ensure_future(bench.up(document("b")))
+            await bench.eventually(lambda: "Container demo-web-1 Recreate" in bench.told())
+            try:
+                async with asyncio.timeout(5):
+                    await bench.supervisor.kill_container(db)
+                assert bench.states()["demo-db-1"] == "exited"
+                assert not up.done()
+            finally:
+                gate.set()
+            await up
+            await bench.rest()
+            assert bench.states() == {"demo-db-1": "exited", "demo-web-1": "running"}
 
     run(scenario, tmp_path)
 
