@@ -270,6 +270,9 @@ class Containers(Protocol):
         Raises AlreadyExists for a name in use, NotFound for an unknown image, InvalidSpec for a bad value.
         """
 
+    def warnings(self, request: ContainerRequest) -> tuple[str, ...]:
+        """Return what of the request this host cannot give, and what is so instead: a line each, for people."""
+
     def start(self, container: ContainerId) -> None:
         """Begin the next attempt; return when its program is executing. A no-op when it is running.
 

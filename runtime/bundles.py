@@ -27,7 +27,8 @@ from runtime.api import HostFacts
 from runtime.cgroup import Hierarchy, open_hierarchy
 from runtime.container import init, program, wire
 from runtime.container.compile import BundleRoot, compile_program
-from runtime.container.defaults import limits_of
+from runtime.container.limits import limits_of
+from runtime.container.privileges import bundle_device_rules, may_mount
 from runtime.container.state import (
     BundleState,
     BundleStatus,
@@ -184,7 +185,12 @@ class Bundles:
         group_name = self._group_name(container_id, config)
         hierarchy = self._hierarchy()
         hierarchy.prepare()
-        group = hierarchy.create(group_name, limits_of(config.linux.resources))
+        group = hierarchy.create(
+            group_name,
+            limits_of(config.linux.resources),
+            devices=bundle_device_rules(config.linux.resources.devices),
+            is_everywhere=may_mount(config),
+        )
         document = compile_program(
             config,
             facts=self.facts,

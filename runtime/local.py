@@ -37,6 +37,7 @@ from runtime.api import (
     Limits,
     LogChunk,
     LogOptions,
+    PathState,
     ProcessInfo,
     RuntimeEvent,
     Snapshot,
@@ -45,6 +46,11 @@ from runtime.api import (
 from runtime.cgroup import open_hierarchy
 from runtime.container.compile import Rootfs, compile_program
 from runtime.container.defaults import command_line, default_config
+from runtime.container.host_devices import with_host_devices
+from runtime.container.joining import joined
+from runtime.container.privileges import may_mount
+from runtime.container.shortfalls import shortfalls
+from runtime.copies import LocalCopies
 from runtime.ending import exit_of, oom_of, signal_number
 from runtime.errors import InvalidState, LaunchFailed, NotFound, RuntimeFault
 from runtime.image.bootstrap import bootstrap
@@ -119,6 +125,14 @@ class LocalRuntime:
             records=self._records,
             keeper=self._keeper,
         )
+        self._copies = LocalCopies(
+            self,
+            facts=self._facts,
+            hierarchy=self._hierarchy,
+            records=self._records,
+            keeper=self._keeper,
+            is_paused=self._processes.is_paused,
+        )
         self._meet_keeper()
         self._worker = threading.Thread(target=self._work, name="runtime-ends", daemon=True)
         self._worker.start()
@@ -186,7 +200,7 @@ class LocalRuntime:
     def create(self, request: ContainerRequest) -> ContainerId:
         image = self._store.resolve(request.image)
         container = ContainerId(token_hex(32))
-        config = default_config(request, image.config, container_id=container)
+        config = default_config(request, image.config, container_id=container, facts=self._facts)
         record = Record(
             id=container,
             request=request,
@@ -229,20 +243,23 @@ class LocalRuntime:
 
     def _launch(self, record: Record) -> Started:
         """Compile this attempt's program and have the keeper run it."""
-        group = self._hierarchy.create(record.id, record.request.limits)
-        directory = self._records.directory(record.id)
-        program = compile_program(
-            self.config(record.id),
-            facts=self._facts,
-            rootfs=Rootfs(
-                lower=self._store.layer_dirs(record.request.image),
-                upper=str(directory / "upper"),
-                work=str(directory / "work"),
-            ),
-            cgroup_procs=group.procs_files,
-            wait_fifo=None,
+        config = with_host_devices(self.config(record.id), record.request)
+        group = self._hierarchy.create(
+            record.id,
+            record.request.limits,
+            devices=config.linux.resources.devices,
+            is_everywhere=may_mount(config),
         )
+        directory = self._records.directory(record.id)
         try:
+            program = compile_program(
+                config,
+                facts=self._facts,
+                rootfs=self.rootfs(record.id),
+                cgroup_procs=group.procs_files,
+                wait_fifo=None,
+                joined=joined(config, self._process_of),
+            )
             return self._keeper.start(
                 record.id,
                 attempt=record.attempt,
@@ -252,9 +269,20 @@ class LocalRuntime:
                 tty=record.request.tty,
                 stdin=record.request.open_stdin,
             )
-        except LaunchFailed:
+        except RuntimeFault:
             group.remove()
             raise
+
+    def _process_of(self, name: str) -> tuple[str, int | None]:
+        """Return the full id of the container with this name or id, and the pid of its first process if it runs."""
+        found = [each.id for each in self._records if name in (each.id, each.request.name)]
+        if not found:
+            raise NotFound(f"no such container: {name}")
+        live = self._live.get(found[0])
+        return found[0], live.pid if live else None
+
+    def warnings(self, request: ContainerRequest) -> tuple[str, ...]:
+        return shortfalls(request, self._facts)
 
     def live(self, container: ContainerId) -> Live | None:
         """Return its running attempt, if it has one."""
@@ -267,6 +295,15 @@ class LocalRuntime:
             config = decode_config(self._records.config(container))
             self._configs[container] = config
         return config
+
+    def rootfs(self, container: ContainerId) -> Rootfs:
+        """Return what the container's root is made of."""
+        directory = self._records.directory(container)
+        return Rootfs(
+            lower=self._store.layer_dirs(self._records.get(container).request.image),
+            upper=str(directory / "upper"),
+            work=str(directory / "work"),
+        )
 
     def set_config(self, container: ContainerId, config: OciConfig) -> None:
         """Replace what later attempts are made of."""
@@ -373,6 +410,15 @@ class LocalRuntime:
 
     def rename(self, container: ContainerId, name: str) -> None:
         self._processes.rename(container, name)
+
+    def path_state(self, container: ContainerId, path: str) -> PathState:
+        return self._copies.path_state(container, path)
+
+    def copy_out(self, container: ContainerId, path: str) -> Iterator[bytes]:
+        return self._copies.copy_out(container, path)
+
+    def copy_in(self, container: ContainerId, path: str, tar: Iterator[bytes]) -> None:
+        self._copies.copy_in(container, path, tar)
 
     def wait(self, container: ContainerId, *, timeout_s: float | None = None) -> Exit | None:
         record = self._records.get(container)

@@ -16,7 +16,7 @@ class Child:
 
     __slots__ = (
         "environment", "executable", "fifo", "identity", "is_masked_attached", "kept", "masked", "null", "proc",
-        "root", "sync", "target", "umask",
+        "root", "sync", "taken", "target", "umask",
     )  # fmt: skip
 
     def __init__(self, sync: int, target: int = -1) -> None:
@@ -33,6 +33,8 @@ class Child:
         """A procfs of our own that nobody else can have mounted over."""
         self.null = -1
         self.masked = -1
+        self.taken = -1
+        """A mount of another container, detached, until it is put in its place."""
         self.is_masked_attached = False
         self.identity = Identity(0, 0, (0,), "/root")
         self.environment: dict[str, str] = {}

@@ -7,13 +7,14 @@ mount, then the pivot, and only then what looks up names that belong to the cont
 from __future__ import annotations
 
 import posixpath
-import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from runtime.api import HostFacts
+from runtime.container import sysctls
 from runtime.container.compile_mounts import Op, mount_ops
-from runtime.container.program import CONSOLE, MAX_DOCUMENT, VERSION
+from runtime.container.program import CONSOLE, MAX_DOCUMENT, SHARED, VERSION
 from runtime.container.syscall_filter import compile_seccomp
 from runtime.container.user import MAX_ID
 from runtime.errors import InvalidSpec
@@ -31,11 +32,8 @@ _KINDS = {
 _PROC_NAMES = {"network": "net", "uts": "uts", "ipc": "ipc", "cgroup": "cgroup"}
 """Namespaces that can be joined, as /proc/PID/ns calls them."""
 
-_SYSCTL_NAME = re.compile(r"[a-z0-9_]+(?:[./][A-Za-z0-9_-]+)+")
-_IPC_SYSCTLS = frozenset({
-    "kernel.msgmax", "kernel.msgmnb", "kernel.msgmni", "kernel.sem", "kernel.shmall", "kernel.shmmax",
-    "kernel.shmmni", "kernel.shm_rmid_forced",
-})  # fmt: skip
+_NO_NODES = ("mqueue", "pts", "shm")
+"""What lies below /dev and is no /dev."""
 _UNUSABLE_IN_OVERLAY = frozenset(",:\\")
 
 
@@ -59,6 +57,15 @@ class BundleRoot:
     path: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Joined:
+    """A running container whose namespaces are joined: a pid, and the inodes that its /proc/PID/ns/… must have."""
+
+    pid: int
+    inodes: Mapping[str, int]
+    """By name as in /proc/PID/ns."""
+
+
 def compile_program(
     config: OciConfig,
     *,
@@ -66,18 +73,21 @@ def compile_program(
     rootfs: Rootfs | BundleRoot,
     cgroup_procs: Sequence[str],
     wait_fifo: str | None,
+    joined: Mapping[str, Joined] = MappingProxyType({}),
 ) -> bytes:
     """Return the launch program of this config.
 
     `cgroup_procs` are the cgroup.procs files that the child writes itself into, in order. With `wait_fifo` the child
-    waits for a byte in that FIFO before it executes. Raises InvalidSpec for what is not supported, by its path.
+    waits for a byte in that FIFO before it executes. `joined` are the containers that "container:NAME" means, by these
+    texts. Raises InvalidSpec for what is not supported, by its path.
     """
     process = _checked(config)
     ops = [
-        *_namespace_ops(config, cgroup_procs),
+        *_namespace_ops(config, cgroup_procs, joined),
         *_before_root_ops(config, process, wait_fifo),
-        _root_op(rootfs),
+        root_op(rootfs),
         *mount_ops(config, facts),
+        *_node_ops(config),
         *(["read_only", path] for path in _paths(config.linux.readonly_paths, "readonlyPaths")),
         *_mask_ops(config),
         *_terminal_ops(process),
@@ -89,7 +99,14 @@ def compile_program(
         *([["wait_start"]] if wait_fifo is not None else []),
         ["execute", list(process.args)],
     ]
-    document = {"version": VERSION, "flags": _clone_flags(config), "ops": ops}
+    document: dict[str, object] = {
+        "version": VERSION,
+        "flags": _clone_flags(config),
+        "ops": ops,
+    }
+    target = next((each.path for each in config.linux.namespaces if each.type == "pid"), "")
+    if target:
+        document["pid_namespace"] = list(_namespace_file("pid", target, joined))
     try:
         program = lightjson.dumps(document)
     except UnicodeEncodeError as error:
@@ -112,7 +129,6 @@ def _checked(config: OciConfig) -> Process:
         ("hooks", any(config.hooks.values())),
         ("linux.uidMappings", linux.uid_mappings),
         ("linux.gidMappings", linux.gid_mappings),
-        ("linux.devices", linux.devices),
         ("linux.mountLabel", linux.mount_label),
         ("linux.personality", linux.personality),
         ("linux.intelRdt", linux.intel_rdt),
@@ -121,20 +137,7 @@ def _checked(config: OciConfig) -> Process:
     for path, is_asked in refused:
         if is_asked:
             raise InvalidSpec(path, "is not supported yet")
-    _check_devices(config, process)
     return process
-
-
-def _check_devices(config: OciConfig, process: Process) -> None:
-    """Accept the rule "no devices": without CAP_MKNOD, on a root without devices, it is in force by itself."""
-    rules = config.linux.resources.devices
-    if any(rule.allow for rule in rules):
-        raise InvalidSpec("linux.resources.devices", "rules that allow are not supported yet")
-    bounding = (process.capabilities or Capabilities()).bounding
-    if rules and "CAP_MKNOD" in bounding:
-        raise InvalidSpec(
-            "linux.resources.devices", "rules are not supported yet together with CAP_MKNOD"
-        )
 
 
 def _namespaces(config: OciConfig) -> Sequence[Namespace]:
@@ -145,7 +148,7 @@ def _namespaces(config: OciConfig) -> Sequence[Namespace]:
             raise InvalidSpec(where, f"{namespace.type!r} is not supported yet")
         if namespace.type in seen:
             raise InvalidSpec(where, f"{namespace.type!r} is there twice")
-        if namespace.path and namespace.type not in _PROC_NAMES:
+        if namespace.path and namespace.type not in (*_PROC_NAMES, "pid"):
             raise InvalidSpec(where, f"joining a {namespace.type} namespace is not supported yet")
         seen.add(namespace.type)
     if "mount" not in seen:
@@ -165,15 +168,47 @@ def _clone_flags(config: OciConfig) -> int:
     return flags
 
 
-def _namespace_ops(config: OciConfig, cgroup_procs: Sequence[str]) -> Iterator[Op]:
+def _namespace_ops(
+    config: OciConfig, cgroup_procs: Sequence[str], joined: Mapping[str, Joined]
+) -> Iterator[Op]:
     """Yield: into the groups, then a cgroup namespace that has them as its root, then joined namespaces."""
-    joined = {entry.type: entry.path for entry in _namespaces(config) if entry.path}
+    entries = {entry.type: entry.path for entry in _namespaces(config)}
     yield from (["join_cgroup", path] for path in cgroup_procs)
-    for kind in sorted(joined):
-        yield ["join_namespace", _PROC_NAMES[kind], joined[kind]]
-    if "cgroup" not in joined:
+    for kind in sorted(kind for kind, path in entries.items() if path and kind != "pid"):
+        yield ["join_namespace", _PROC_NAMES[kind], *_namespace_file(kind, entries[kind], joined)]
+    if entries.get("cgroup") == "":
         yield ["unshare", "cgroup"]
+    shared = [mount.source for mount in config.mounts if mount.type == SHARED]
+    if shared:
+        yield ["take_mount", *_namespace_file("mount", entries.get("ipc", ""), joined), shared[0]]
     yield ["private"]
+
+
+def _namespace_file(kind: str, path: str, joined: Mapping[str, Joined]) -> tuple[str, int]:
+    """Return the file of a namespace to join, and the inode that it must have; 0 is any."""
+    if not path.startswith("container:"):
+        return path, 0
+    if path not in joined:
+        raise InvalidSpec(f"linux.namespaces: {kind}", f"nobody knows {path!r} here")
+    name = _PROC_NAMES.get(kind, {"mount": "mnt"}.get(kind, kind))
+    return f"/proc/{joined[path].pid}/ns/{name}", joined[path].inodes[name]
+
+
+def _node_ops(config: OciConfig) -> Iterator[Op]:
+    """Yield the device nodes to make, in the container's own /dev alone: its root opens none."""
+    for index, device in enumerate(config.linux.devices):
+        where = f"linux.devices[{index}]"
+        kind = {"u": "c"}.get(device.type, device.type)
+        path = posixpath.normpath(device.path)
+        if kind not in ("b", "c", "p"):
+            raise InvalidSpec(f"{where}.type", f"{device.type!r} is no type of device")
+        if not path.startswith("/dev/") or path.split("/")[2] in _NO_NODES:
+            raise InvalidSpec(f"{where}.path", f"{device.path!r} is not in /dev")
+        mode = 0o666 if device.file_mode is None else device.file_mode & 0o7777
+        numbers = [device.major, device.minor, mode, device.uid, device.gid]
+        if min(numbers) < 0:
+            raise InvalidSpec(where, "a number is less than 0")
+        yield ["node", path, kind, *numbers]
 
 
 def _before_root_ops(config: OciConfig, process: Process, wait_fifo: str | None) -> Iterator[Op]:
@@ -193,19 +228,12 @@ def _sysctl_writes(config: OciConfig) -> Iterator[tuple[str, str]]:
     """Yield (file, value) of what lies in a namespace of the container's own (security.md row 9)."""
     own = _own(config)
     for name, value in config.linux.sysctl.items():
-        where = f"linux.sysctl[{name!r}]"
-        if not _SYSCTL_NAME.fullmatch(name):
-            raise InvalidSpec(where, "is no name of a sysctl")
-        dotted = name.replace("/", ".")
-        is_ipc = dotted in _IPC_SYSCTLS or dotted.startswith("fs.mqueue.")
-        if not ((dotted.startswith("net.") and "network" in own) or (is_ipc and "ipc" in own)):
-            raise InvalidSpec(where, "is not in a namespace of the container's own")
-        if not value.isprintable() or not value.isascii():
-            raise InvalidSpec(where, f"value {value!r} has characters that no sysctl takes")
-        yield f"sys/{name if '/' in name else name.replace('.', '/')}", value
+        path, text = sysctls.checked(name, value, own, where=f"linux.sysctl[{name!r}]")
+        yield f"sys/{path}", text
 
 
-def _root_op(rootfs: Rootfs | BundleRoot) -> Op:
+def root_op(rootfs: Rootfs | BundleRoot) -> Op:
+    """Return the operation that mounts a root file system. Raises InvalidSpec."""
     if isinstance(rootfs, BundleRoot):
         if not rootfs.path.startswith("/"):
             raise InvalidSpec("root.path", f"{rootfs.path!r} must be absolute")
@@ -269,8 +297,8 @@ def process_ops(config: OciConfig, process: Process, facts: HostFacts) -> Iterat
     yield ["working_dir", process.cwd]
     if (config.root or Root(path="")).readonly:
         yield ["root_read_only"]
-    yield from _rlimit_ops(process)
-    sets = _capability_sets(process.capabilities or Capabilities())
+    yield from _rlimit_ops(process, facts)
+    sets = _capability_sets(process.capabilities or Capabilities(), facts)
     yield ["bounding", sets[0]]
     filter_ops = _seccomp_ops(config.linux.seccomp, facts)
     if process.no_new_privileges:
@@ -302,13 +330,14 @@ def _user_op(process: Process) -> Op:
     ):
         if not 0 <= number <= MAX_ID:
             raise InvalidSpec(f"process.user.{where}", f"{number} is out of range (0 to {MAX_ID})")
-    extra: Op = user.additional_gids
-    if user.username:
-        return ["user", user.username, list(extra)]
-    return ["ids", user.uid, user.gid, list(extra)]
+    if user.username or user.additional_groups:
+        text = user.username or f"{user.uid}:{user.gid}"
+        return ["user", text, [*map(str, user.additional_gids), *user.additional_groups]]
+    return ["ids", user.uid, user.gid, list(user.additional_gids)]
 
 
-def _rlimit_ops(process: Process) -> Iterator[Op]:
+def _rlimit_ops(process: Process, facts: HostFacts) -> Iterator[Op]:
+    """Yield the limits; one that the host does not let us raise is as high as it lets us (`shortfalls` tells)."""
     for index, limit in enumerate(process.rlimits):
         where = f"process.rlimits[{index}]"
         name = limit.type.removeprefix("RLIMIT_")
@@ -316,19 +345,23 @@ def _rlimit_ops(process: Process) -> Iterator[Op]:
             raise InvalidSpec(where, f"unknown resource {limit.type!r}")
         if not 0 <= limit.soft <= limit.hard < 1 << 64:
             raise InvalidSpec(where, f"soft {limit.soft} must be at most hard {limit.hard}")
-        yield ["rlimit", name, limit.soft, limit.hard]
+        most = facts.hard_limits.get(name, limit.hard)
+        yield ["rlimit", name, min(limit.soft, most), min(limit.hard, most)]
 
 
-def _capability_sets(wanted: Capabilities) -> Sequence[str]:
+def _capability_sets(wanted: Capabilities, facts: HostFacts) -> Sequence[str]:
     """Return bounding, effective, permitted, inheritable, ambient, each as names joined by commas.
 
-    What the kernel cannot grant (effective without permitted, ambient without both others) is left out, as the
-    specification allows; a name that is unknown is an error.
+    What the kernel cannot grant (what we have not ourselves, effective without permitted, ambient without both others)
+    is left out, as the specification allows (`shortfalls` tells); a name that is unknown is an error.
     """
     sets = {
         name: _capability_names(getattr(wanted, name), name)
         for name in ("bounding", "effective", "permitted", "inheritable", "ambient")
     }
+    if facts.capabilities is not None:
+        for name in sets:
+            sets[name] &= {*facts.capabilities}
     sets["effective"] &= sets["permitted"]
     sets["ambient"] &= sets["permitted"] & sets["inheritable"]
     return tuple(

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from runtime.api import HostFacts
 from runtime.container.profile import DEVICE_LINKS, DEVICE_NODES
-from runtime.container.program import NO_LINKS, OVER_PROC, RECURSIVE
+from runtime.container.program import NO_LINKS, OVER_PROC, RECURSIVE, SHARED
 from runtime.errors import InvalidSpec
 from runtime.spec.config import OciConfig, OciMount
 
@@ -76,6 +76,9 @@ def _target(mount: OciMount, index: int) -> str:
 
 
 def _of_mount(mount: OciMount, target: str, facts: HostFacts, where: str) -> Iterator[Op]:
+    if mount.type == SHARED:
+        yield ["put_mount", target]
+        return
     if _is_bind(mount):
         yield _bind(mount, target, where)
         return

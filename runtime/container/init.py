@@ -49,8 +49,19 @@ def launch(prepared: Prepared, stdio: tuple[int, int, int], *, target: int = -1)
     """Clone a child that runs the program with these descriptors as its 0, 1 and 2; return at once.
 
     `target` is the pidfd that the op "join_process" joins. The caller keeps its own copies of all descriptors.
-    Raises OSError when there can be no child (EAGAIN, ENOMEM, EPERM).
+    Raises OSError when there can be no child (EAGAIN, ENOMEM, EPERM), ESRCH when the pid namespace to be in is no more.
     """
+    if prepared.pid_namespace is None:
+        return _launch(prepared, stdio, target)
+    path, inode = prepared.pid_namespace
+    namespace = ns.open_namespace(path, inode=inode)
+    try:
+        return _launch_into(namespace, prepared, stdio, target)
+    finally:
+        os.close(namespace)
+
+
+def _launch(prepared: Prepared, stdio: tuple[int, int, int], target: int) -> Launched:
     ours, theirs = _socket.socketpair(
         _socket.AF_UNIX, _socket.SOCK_SEQPACKET | _socket.SOCK_CLOEXEC
     )
@@ -75,11 +86,18 @@ def launch_inside(prepared: Prepared, stdio: tuple[int, int, int], target: int) 
     Our own processes to come are switched to that namespace around the clone alone. Nobody in there may look into the
     child: it is not dumpable from its first moment. Raises OSError, ESRCH when the target has ended.
     """
+    return _launch_into(target, prepared, stdio, target)
+
+
+def _launch_into(
+    namespace: int, prepared: Prepared, stdio: tuple[int, int, int], target: int
+) -> Launched:
+    """Launch with our processes to come switched to the pid namespace of a descriptor, around the clone alone."""
     own = os.open("/proc/self/ns/pid", os.O_RDONLY)
+    prctl.set_dumpable(dumpable=False)
     try:
-        prctl.set_dumpable(dumpable=False)
-        ns.setns(target, ns.CLONE_NEWPID)
-        return launch(prepared, stdio, target=target)
+        ns.setns(namespace, ns.CLONE_NEWPID)
+        return _launch(prepared, stdio, target)
     finally:
         ns.setns(own, ns.CLONE_NEWPID)
         prctl.set_dumpable(dumpable=True)

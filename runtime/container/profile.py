@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from runtime.spec.config import OciMount, Seccomp, SeccompArgument, SeccompRule
+from runtime.spec.config import DeviceRule, OciMount, Seccomp, SeccompArgument, SeccompRule
 
 DEFAULT_CAPABILITIES = (
     "CAP_CHOWN", "CAP_DAC_OVERRIDE", "CAP_FSETID", "CAP_FOWNER", "CAP_MKNOD", "CAP_SETGID", "CAP_SETUID",
@@ -36,6 +36,21 @@ DEVICE_LINKS = (
     "stdout -> /proc/self/fd/1",
 )  # fmt: skip
 
+DEFAULT_DEVICE_RULES = (
+    DeviceRule(allow=False, access="rwm"),
+    DeviceRule(allow=True, type="b", access="m"),
+    DeviceRule(allow=True, type="c", access="m"),
+    *(
+        DeviceRule(allow=True, type="c", major=major, minor=minor, access="rwm")
+        for major, minor in ((1, 3), (1, 5), (1, 7), (1, 8), (1, 9), (5, 0), (5, 1), (5, 2), (136, None))
+    ),
+)  # fmt: skip
+"""Nothing but the nodes above and terminals. Making any node is for seccomp and the capability to say."""
+
+SHM = "/dev/shm"  # noqa: S108 - the container's own, a fresh tmpfs
+SHM_BYTES = 64 << 20
+INIT_SOURCE = "/usr/bin/tini-static"
+"""The reaper where nothing is known of the host."""
 _PLAIN = ("nosuid", "nodev", "noexec")
 
 DEFAULT_MOUNTS = (
@@ -56,7 +71,7 @@ DEFAULT_MOUNTS = (
     OciMount(destination="/sys/fs/cgroup", type="cgroup", source="cgroup", options=(*_PLAIN, "ro")),
     OciMount(destination="/dev/mqueue", type="mqueue", source="mqueue", options=_PLAIN),
     OciMount(
-        destination="/dev/shm",  # noqa: S108 - the container's own, a fresh tmpfs
+        destination=SHM,
         type="tmpfs",
         source="shm",
         options=(*_PLAIN, "mode=1777", "size=65536k"),
@@ -103,8 +118,11 @@ _ALWAYS_ALLOWED = frozenset({"ptrace", "process_vm_readv", "process_vm_writev"})
 """Among our own processes these give nothing that we do not have; debuggers in containers need them."""
 
 
-def default_seccomp(capabilities: Iterable[str]) -> Seccomp:
-    """Return the default profile for a container with these capabilities."""
+def default_seccomp(capabilities: Iterable[str], *, may_make_devices: bool = False) -> Seccomp:
+    """Return the default profile for a container with these capabilities.
+
+    Who was given rules of its own for devices may make nodes; the rules then decide what they open.
+    """
     held = frozenset(capabilities)
     covered = {name for holder in held for name in _BY_CAPABILITY.get(holder, ())}
     capability_calls = {name for names in _BY_CAPABILITY.values() for name in names}
@@ -116,7 +134,7 @@ def default_seccomp(capabilities: Iterable[str]) -> Seccomp:
         *(_allow("personality", _equals(0, value)) for value in _PERSONALITIES),
         _refuse("personality"),
         _refuse("socket", _equals(0, _AF_VSOCK)),
-        *_device_node_rules(),
+        *(() if may_make_devices else _device_node_rules()),
         _refuse(*refused),
     ]
     return Seccomp(default_action="SCMP_ACT_ALLOW", syscalls=tuple(rules))

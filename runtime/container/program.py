@@ -1,6 +1,7 @@
 """The launch program: a list of operations as data, checked and made ready before the fork.
 
-    {"version": 1, "flags": <CLONE_NEW… bits>, "ops": [[name, argument, …], …]}
+    {"version": 1, "flags": <CLONE_NEW… bits>, "ops": [[name, argument, …], …]}     and, to be cloned into one that is
+                                                        there: "pid_namespace": [file, inode]
 
 Each op is one system call or one small closed step; `OPERATIONS` below says which there are, what arguments each takes,
 how it is called in an error ("mount /proc"), and which function carries it out in the child. Import-light: the keeper
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     Prepare: TypeAlias = Callable[..., tuple[object, ...]]
 
 VERSION = 1
+_KEYS = {"version", "flags", "ops"}
 MAX_DOCUMENT = 4 << 20
 """Bytes of a program; the environment and arguments of an exec have at most 2 MiB."""
 MAX_OPS = 2000
@@ -31,6 +33,8 @@ NO_LINKS = "no-links"
 RECURSIVE = "recursive"
 OVER_PROC = "over-proc"
 """Words of the ops "mount" and "bind"."""
+SHARED = "shared"
+"""The type of a mount that is another container's: it is taken from there by "take_mount"."""
 CONSOLE = "console"
 """Word of the op "terminal": it is /dev/console, too."""
 MAX_CELLS = 65535
@@ -57,15 +61,18 @@ class Operation:
 class Prepared:
     """A program that can be launched, any number of times."""
 
-    __slots__ = ("flags", "labels", "steps")
+    __slots__ = ("flags", "labels", "pid_namespace", "steps")
 
     def __init__(
         self,
         flags: int,
         steps: Sequence[tuple[Callable[..., None], tuple[object, ...]]],
         labels: Sequence[str],
+        pid_namespace: tuple[str, int] | None = None,
     ) -> None:
         self.flags = flags
+        self.pid_namespace = pid_namespace
+        """The file and inode of the pid namespace to be cloned into (0: whatever it is); None is ours, or a new one."""
         self.steps = tuple(steps)
         self.labels = tuple(labels)
 
@@ -121,6 +128,9 @@ def _cells(number: int) -> int:
     return number
 
 
+_NODE_KINDS = {"b": 0o060000, "c": 0o020000, "p": 0o010000}
+
+
 def _node(text: str) -> tuple[str, int, int]:
     """ "null c 1:3 666" as (name, mode with type, device)."""
     name, kind, numbers, mode = text.split(" ")
@@ -167,8 +177,16 @@ OPERATIONS: Mapping[str, Operation] = {
     # name: what it does, argument types (s text, i number, S list of texts, I list of numbers), words for errors
     "join_cgroup": Operation(steps_mount.join_cgroup, "s", "join cgroup {0}"),
     "join_namespace": Operation(
-        steps_mount.join_namespace, "ss", "join namespace {1}",
-        lambda kind, path: (path, _namespace_flag(kind)),
+        steps_join.join_namespace, "ssi", "join namespace {1}",
+        lambda kind, path, inode: (path, _namespace_flag(kind), inode),
+    ),
+    "take_mount": Operation(steps_join.take_mount, "sis", "take {2} from another container"),
+    "put_mount": Operation(steps_join.put_mount, "s", "mount {0}"),
+    "node": Operation(
+        steps_mount.node, "ssiiiii", "make device {0}",
+        lambda path, kind, major, minor, mode, uid, gid: (
+            path, _NODE_KINDS[kind] | mode & 0o7777, _device(major, minor), uid, gid
+        ),
     ),
     "join_process": Operation(
         steps_join.join_process, "S", "join the container's namespaces", lambda kinds: (_joined(kinds),)
@@ -228,7 +246,7 @@ OPERATIONS: Mapping[str, Operation] = {
     "domainname": Operation(steps_process.domainname, "s", "set domainname {0}"),
     "close_fds": Operation(steps_process.close_fds, "", "close descriptors"),
     "ids": Operation(steps_process.ids, "iiI", "run as user {0}:{1}"),
-    "user": Operation(steps_process.user_name, "sI", "run as user {0!r}"),
+    "user": Operation(steps_process.user_name, "sS", "run as user {0!r}"),
     "own_stdio": Operation(steps_process.own_stdio, "", "give stdout and stderr to the user"),
     "working_dir": Operation(steps_process.working_dir, "s", "use working directory {0}"),
     "rlimit": Operation(
@@ -262,7 +280,7 @@ def prepare(document: bytes) -> Prepared:
 
     Raises ValueError for what it does not know.
     """
-    flags, ops = _decode(document)
+    flags, ops, pid_namespace = _decode(document)
     steps: list[tuple[Callable[..., None], tuple[object, ...]]] = []
     labels: list[str] = []
     for index, (name, arguments) in enumerate(ops):
@@ -273,14 +291,16 @@ def prepare(document: bytes) -> Prepared:
             raise ValueError(f"op {index} ({name}): {error}") from None
         steps.append((operation.run, ready))
         labels.append(operation.label.format(*arguments))
-    return Prepared(flags, steps, labels)
+    return Prepared(flags, steps, labels, pid_namespace)
 
 
 def describe(document: bytes) -> str:
     """Return the program as text, one line an op; same program, same text. Values of the environment are left out."""
-    flags, ops = _decode(document)
+    flags, ops, pid_namespace = _decode(document)
     names = [name for name, flag in ns.FLAG_NAMES if flags & flag]
     lines = [f"clone {' '.join(names)}".rstrip()]
+    if pid_namespace:
+        lines.append(f"inside {pid_namespace[0]} {pid_namespace[1]}")
     for name, arguments in ops:
         lines.append(" ".join([name, *(_shown(name, argument) for argument in arguments)]))
     return "\n".join(lines)
@@ -316,11 +336,13 @@ def run(prepared: Prepared, child: Child) -> None:
     steps_process.report(child, frame)
 
 
-def _decode(document: bytes) -> tuple[int, list[tuple[str, list[Json]]]]:
+def _decode(
+    document: bytes,
+) -> tuple[int, list[tuple[str, list[Json]]], tuple[str, int] | None]:
     if len(document) > MAX_DOCUMENT:
         raise ValueError(f"a launch program of {len(document)} bytes is too long")
     program = lightjson.loads(document)
-    if not isinstance(program, dict) or program.keys() != {"version", "flags", "ops"}:
+    if not isinstance(program, dict) or program.keys() - {"pid_namespace"} != _KEYS:
         raise ValueError("a launch program has version, flags and ops")
     flags, ops = program["flags"], program["ops"]
     if program["version"] != VERSION:
@@ -329,7 +351,20 @@ def _decode(document: bytes) -> tuple[int, list[tuple[str, list[Json]]]]:
         raise ValueError(f"clone flags {flags!r}")
     if not isinstance(ops, list) or not 0 < len(ops) <= MAX_OPS:
         raise ValueError("a launch program needs operations")
-    return flags, [_checked(index, op) for index, op in enumerate(ops)]
+    inside = _pid_namespace(program.get("pid_namespace"))
+    if inside and flags & ns.CLONE_NEWPID:
+        raise ValueError("a pid namespace is new or joined")
+    return flags, [_checked(index, op) for index, op in enumerate(ops)], inside
+
+
+def _pid_namespace(value: Json) -> tuple[str, int] | None:
+    if value is None:
+        return None
+    if isinstance(value, list) and len(value) == 2:
+        path, inode = value
+        if isinstance(path, str) and _is_text(path) and isinstance(inode, int) and inode >= 0:
+            return path, inode
+    raise ValueError(f"pid namespace {value!r}")
 
 
 def _checked(index: int, op: Json) -> tuple[str, list[Json]]:

@@ -28,6 +28,46 @@ def join_process(child: Child, flags: int) -> None:
     child.target = -1
 
 
+def join_namespace(_child: Child, path: str, flag: int, inode: int) -> None:
+    """Join the namespace at `path`; with an `inode` it must be that very one: a pid may be reused."""
+    ns.join(path, flag, inode=inode)
+
+
+def take_mount(child: Child, path: str, inode: int, source: str) -> None:
+    """Copy a mount out of another mount namespace: we go there, clone it, and come back.
+
+    Nothing of the other container's is followed on the way, and what is taken must be a tmpfs.
+    """
+    own = os.open("/proc/self/ns/mnt", os.O_RDONLY)
+    try:
+        ns.join(path, ns.CLONE_NEWNS, inode=inode)
+        try:
+            root = os.open("/", os.O_PATH | os.O_DIRECTORY)
+            place = open_in_root(root, source, follow=False)
+            child.taken = mount.clone_tree(place, "", recursive=False)
+            os.close(place)
+            os.close(root)
+        finally:
+            ns.setns(own, ns.CLONE_NEWNS)
+    finally:
+        os.close(own)
+    if mount.filesystem_magic(child.taken) != mount.TMPFS_MAGIC:
+        raise refuse(EINVAL, "not a tmpfs in the other container", source)
+
+
+def put_mount(child: Child, target: str) -> None:
+    """Attach what "take_mount" has taken, in a file system of ours."""
+    devices = child.kept.get("/dev", child.root)
+    name = target.removeprefix("/dev") if "/dev" in child.kept else target
+    place = make_in_root(devices, name, directory=True, follow=False)
+    try:
+        mount.attach(child.taken, place)
+    finally:
+        os.close(place)
+    os.close(child.taken)
+    child.taken = -1
+
+
 def terminal(child: Child, rows: int, columns: int, is_console: bool) -> None:
     """Make a terminal of the container's own devpts our stdin, stdout and stderr; its master goes up the handshake.
 

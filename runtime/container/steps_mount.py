@@ -31,10 +31,6 @@ def join_cgroup(_child: Child, path: str) -> None:
         os.close(fd)
 
 
-def join_namespace(_child: Child, path: str, flag: int) -> None:
-    ns.join(path, flag)
-
-
 def unshare(_child: Child, flags: int) -> None:
     ns.unshare(flags)
 
@@ -237,6 +233,31 @@ def devices(
         _attach_kept(child, tree, place, "/dev", is_kept=True)
     finally:
         os.close(place)
+
+
+def node(child: Child, path: str, mode: int, device: int, uid: int, gid: int) -> None:
+    """Make a device node in the container's own /dev; one of that name that is there already is replaced."""
+    directory, _, name = path.rpartition("/")
+    place = (
+        _open_place(child, directory)
+        if directory == "/dev"
+        else _make_place(child, directory, directory=True, follow=False)
+    )
+    try:
+        if mount.filesystem_magic(place) != mount.TMPFS_MAGIC:
+            raise refuse(EPERM, "not in a /dev of the container's own", path)
+        _unlink(name, place)
+        os.mknod(name, mode, device, dir_fd=place)
+        os.chown(name, uid, gid, dir_fd=place, follow_symlinks=False)
+    finally:
+        os.close(place)
+
+
+def _unlink(name: str, directory: int) -> None:
+    try:
+        os.unlink(name, dir_fd=directory)
+    except FileNotFoundError:
+        return
 
 
 def mask_sources(child: Child) -> None:

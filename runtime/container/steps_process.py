@@ -63,12 +63,12 @@ def ids(child: Child, uid: int, gid: int, groups: Sequence[int]) -> None:
     child.identity = user.Identity(uid, gid, (gid, *unique), home)
 
 
-def user_name(child: Child, text: str, extra: Sequence[int]) -> None:
-    """Run as whom the container's own files know by this text."""
+def user_name(child: Child, text: str, extra: Sequence[str]) -> None:
+    """Run as whom the container's own files know by this text; `extra` are further groups, names or numbers."""
     try:
-        child.identity = user.resolve(
-            text, user.read_database("/etc/passwd"), user.read_database("/etc/group"), extra
-        )
+        groups = user.read_database("/etc/group")
+        numbers = [user.find_group(name, groups) for name in extra]
+        child.identity = user.resolve(text, user.read_database("/etc/passwd"), groups, numbers)
     except user.UserUnknown as error:
         raise refuse(EINVAL, str(error)) from None
 

@@ -57,7 +57,7 @@ def resolve(text: str, passwd: bytes, group: bytes, extra: Iterable[int] = ()) -
     name, uid, gid, home = _find_user(user_text, passwd)
     groups: list[int] = []
     if colon:
-        gid = _find_group(group_text, group)
+        gid = find_group(group_text, group)
     elif name:
         groups = [number for number, members in _group_rows(group) if name in members]
     unique = sorted({*groups, *extra} - {gid})
@@ -78,7 +78,8 @@ def _find_user(text: str, passwd: bytes) -> tuple[str, int, int, str]:
     return "", wanted, 0, "/root" if wanted == 0 else "/"
 
 
-def _find_group(text: str, group: bytes) -> int:
+def find_group(text: str, group: bytes) -> int:
+    """Return the group id that a name or number means, by this file. Raises UserUnknown."""
     number = parse_id(text)
     if number is not None:
         return number

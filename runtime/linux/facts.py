@@ -7,12 +7,17 @@ from __future__ import annotations
 
 import os
 import platform
+import resource
 from functools import cache
+from types import MappingProxyType
 
 from runtime.api import HostFacts
-from runtime.linux import openat2, pidfd
+from runtime.linux import caps, openat2, pidfd
+from runtime.linux.limits import RESOURCES
 
 CGROUP_ROOT = "/sys/fs/cgroup"
+INIT_PATHS = ("/usr/bin/tini-static", "/usr/libexec/podman/catatonit", "/usr/bin/catatonit")
+"""Reapers that are one static file, as distributions install them; the first that is there is used."""
 _MACHINES = {"x86_64": "amd64", "aarch64": "arm64"}
 
 
@@ -35,7 +40,25 @@ def host_facts() -> HostFacts:
         boot_id=boot_id(),
         kernel_release=release,
         operating_system=_operating_system(),
+        capabilities=(given := capability_names(_read("/proc/self/status"))),
+        hard_limits=MappingProxyType({} if "SYS_RESOURCE" in given else _hard_limits()),
+        init_path=next(filter(os.path.isfile, INIT_PATHS), ""),
     )
+
+
+def capability_names(status: str) -> tuple[str, ...]:
+    """Return the capabilities that a process can give its children, by the text of /proc/PID/status.
+
+    They are permitted, and in its bounding set.
+    """
+    fields = dict(line.split(":", 1) for line in status.splitlines() if ":" in line)
+    mask = int(fields["CapPrm"], 16) & int(fields["CapBnd"], 16)
+    return tuple(name for number, name in enumerate(caps.NAMES) if mask >> number & 1)
+
+
+def _hard_limits() -> dict[str, int]:
+    limits = {name: resource.getrlimit(number)[1] for name, number in sorted(RESOURCES.items())}
+    return {name: hard for name, hard in limits.items() if hard != resource.RLIM_INFINITY}
 
 
 def boot_id() -> str:

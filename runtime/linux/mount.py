@@ -57,6 +57,7 @@ ATTRIBUTES = {
 """Attribute names as a launch program writes them."""
 
 PROC_SUPER_MAGIC = 0x9FA0
+TMPFS_MAGIC = 0x01021994
 
 _FSOPEN_CLOEXEC = 1
 _FSMOUNT_CLOEXEC = 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from ctypes import addressof, c_char_p, c_int, c_long, c_size_t, c_uint64, get_errno, sizeof
+from errno import ESRCH
 
 from runtime.linux.libc import LIBC_LOCKED, NUMBERS, failure, function
 
@@ -67,9 +68,21 @@ def clone(flags: int) -> tuple[int, int]:
     return pid, pidfd.value
 
 
-def join(path: str, flag: int) -> None:
-    """Join the namespace at `path` (/proc/PID/ns/net, /run/netns/name), which must be of the kind `flag`."""
+def open_namespace(path: str, *, inode: int = 0) -> int:
+    """Return a descriptor of the namespace at `path`; the caller owns it.
+
+    With `inode` it must be the very namespace that has this one; ESRCH when it is another by now.
+    """
     fd = os.open(path, os.O_RDONLY)
+    if inode and os.fstat(fd).st_ino != inode:
+        os.close(fd)
+        raise OSError(ESRCH, "the container it belonged to has ended", path)
+    return fd
+
+
+def join(path: str, flag: int, *, inode: int = 0) -> None:
+    """Join the namespace at `path` (see `open_namespace`), which must be of the kind `flag`."""
+    fd = open_namespace(path, inode=inode)
     try:
         setns(fd, flag, path=path)
     finally:

@@ -20,13 +20,14 @@ class User(Struct, frozen=True, kw_only=True, omit_defaults=True, rename="camel"
     """Who the process is.
 
     `username` (the specification has it for other systems) is a text that the container's own files resolve; it stands
-    in place of uid and gid.
+    in place of uid and gid. `additional_groups` (ours) are names or numbers beside it, resolved in the same way.
     """
 
     uid: int = 0
     gid: int = 0
     umask: int | None = None
     additional_gids: tuple[int, ...] = ()
+    additional_groups: tuple[str, ...] = ()
     username: str = ""
 
 
@@ -81,6 +82,11 @@ class OciMount(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Namespace(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One namespace: a new one, or the one at `path`.
+
+    `container:NAME` (ours) is that of a container of the same instance, looked up at each start.
+    """
+
     type: str
     path: str = ""
 
@@ -99,26 +105,100 @@ class DeviceRule(Struct, frozen=True, kw_only=True, omit_defaults=True):
     access: str = ""
 
 
-class Memory(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
+class LinuxDevice(Struct, frozen=True, kw_only=True, omit_defaults=True, rename="camel"):
+    """A device node to make (config-linux.md §Devices); type is b, c, u (as c) or p."""
+
+    type: str
+    path: str
+    major: int = 0
+    minor: int = 0
+    file_mode: int | None = None
+    uid: int = 0
+    gid: int = 0
+
+
+class Memory(
+    Struct,
+    frozen=True,
+    kw_only=True,
+    omit_defaults=True,
+    forbid_unknown_fields=True,
+    rename="camel",
+):
     limit: int | None = None
+    reservation: int | None = None
+    swap: int | None = None
+    swappiness: int | None = None
+    disable_oom_killer: bool = msgspec.field(default=False, name="disableOOMKiller")
 
 
-class Cpu(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
+class Cpu(
+    Struct,
+    frozen=True,
+    kw_only=True,
+    omit_defaults=True,
+    forbid_unknown_fields=True,
+    rename="camel",
+):
+    shares: int | None = None
     quota: int | None = None
     period: int | None = None
+    realtime_runtime: int | None = None
+    realtime_period: int | None = None
+    cpus: str = ""
+
+
+class WeightDevice(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    major: int
+    minor: int
+    weight: int
+
+
+class ThrottleDevice(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    major: int
+    minor: int
+    rate: int
+
+
+class BlockIo(
+    Struct,
+    frozen=True,
+    kw_only=True,
+    omit_defaults=True,
+    forbid_unknown_fields=True,
+    rename="camel",
+):
+    weight: int | None = None
+    weight_device: tuple[WeightDevice, ...] = ()
+    throttle_read_bps_device: tuple[ThrottleDevice, ...] = ()
+    throttle_write_bps_device: tuple[ThrottleDevice, ...] = ()
+    throttle_read_iops_device: tuple[ThrottleDevice, ...] = msgspec.field(
+        default=(), name="throttleReadIOPSDevice"
+    )
+    throttle_write_iops_device: tuple[ThrottleDevice, ...] = msgspec.field(
+        default=(), name="throttleWriteIOPSDevice"
+    )
 
 
 class Pids(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
     limit: int
 
 
-class Resources(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
+class Resources(
+    Struct,
+    frozen=True,
+    kw_only=True,
+    omit_defaults=True,
+    forbid_unknown_fields=True,
+    rename="camel",
+):
     """Limits (config-linux.md §Control groups). A limit that is not in force is refused by name, not skipped."""
 
     devices: tuple[DeviceRule, ...] = ()
     memory: Memory | None = None
     cpu: Cpu | None = None
     pids: Pids | None = None
+    block_io: BlockIo | None = msgspec.field(default=None, name="blockIO")
 
 
 class SeccompArgument(Struct, frozen=True, kw_only=True, omit_defaults=True, rename="camel"):
@@ -153,7 +233,7 @@ class Linux(Struct, frozen=True, kw_only=True, omit_defaults=True, rename="camel
     resources: Resources = Resources()
     cgroups_path: str = ""
     namespaces: tuple[Namespace, ...] = ()
-    devices: tuple[Mapping[str, object], ...] = ()
+    devices: tuple[LinuxDevice, ...] = ()
     seccomp: Seccomp | None = None
     rootfs_propagation: str = ""
     masked_paths: tuple[str, ...] = ()

@@ -180,6 +180,9 @@ class FakeRuntime:
         self._tell_of("create", container)
         return container
 
+    def warnings(self, request: ContainerRequest) -> tuple[str, ...]:
+        return ()
+
     def start(self, container: ContainerId) -> None:
         with self._verb("start", self.inspect(container).name), self._lock:
             state = self.inspect(container)

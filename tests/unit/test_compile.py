@@ -9,18 +9,18 @@ import msgspec
 import pytest
 
 from runtime.api import HostFacts, Limits, Mount
-from runtime.container.compile import BundleRoot, Rootfs, compile_program
+from runtime.container.compile import BundleRoot, Joined, Rootfs, compile_program
+from runtime.container.limits import limits_of, resources
 from runtime.container.program import describe, prepare
 from runtime.errors import InvalidSpec
 from runtime.spec.config import (
     Capabilities,
-    DeviceRule,
     Linux,
+    LinuxDevice,
     Namespace,
     OciConfig,
     OciMount,
     Process,
-    Resources,
     Rlimit,
     Root,
     Seccomp,
@@ -121,7 +121,7 @@ mount devpts /dev/pts nosuid,noexec [newinstance, ptmxmode=0666, mode=0620, gid=
 mount sysfs /sys ro,nosuid,nodev,noexec [] no-links
 mount cgroup2 /sys/fs/cgroup ro,nosuid,nodev,noexec [] no-links
 mount mqueue /dev/mqueue nosuid,nodev,noexec [] no-links
-mount tmpfs /dev/shm nosuid,nodev,noexec [mode=1777, size=65536k] follow
+mount tmpfs /dev/shm nosuid,nodev,noexec [mode=1777, size=67108864] follow
 read_only /proc/bus
 read_only /proc/fs
 read_only /proc/irq
@@ -159,13 +159,8 @@ execute [sleep, inf]
 
 def test_the_smallest_bundle_gets_devices_and_no_capabilities() -> None:
     text = compiled(with_process(user=User(uid=1000, gid=100, additional_gids=(5, 6), umask=0o077)))
-    assert text.splitlines()[:4] == [
-        "clone mnt",
-        "unshare cgroup",
-        "private",
-        "bind_root /bundle/rootfs nodev",
-    ]
-    assert text.splitlines()[5:] == [
+    assert text.splitlines()[:3] == ["clone mnt", "private", "bind_root /bundle/rootfs nodev"]
+    assert text.splitlines()[4:] == [
         "pivot",
         "close_fds",
         "ids 1000 100 [5, 6]",
@@ -260,7 +255,7 @@ def test_joined_namespaces_are_not_cloned() -> None:
     )
     lines = compiled(with_linux(namespaces=namespaces)).splitlines()
     assert lines[0] == "clone mnt uts"
-    assert "join_namespace net /run/netns/x" in lines
+    assert "join_namespace net /run/netns/x 0" in lines
     assert "loopback" not in lines
 
 
@@ -288,8 +283,16 @@ REFUSED: dict[str, tuple[Callable[[], OciConfig], str]] = {
     "no command": (lambda: with_process(args=()), "process.args: is empty"),
     "hooks": (lambda: a_bundle(hooks={"prestart": ({},)}), "hooks: is not supported yet"),
     "devices": (
-        lambda: with_linux(devices=({"path": "/dev/x"},)),
-        "linux.devices: is not supported yet",
+        lambda: with_linux(devices=(LinuxDevice(type="c", path="/srv/x"),)),
+        "linux.devices[0].path: '/srv/x' is not in /dev",
+    ),
+    "device in devpts": (
+        lambda: with_linux(devices=(LinuxDevice(type="c", path="/dev/x/../pts/0"),)),
+        "linux.devices[0].path: '/dev/x/../pts/0' is not in /dev",
+    ),
+    "device type": (
+        lambda: with_linux(devices=(LinuxDevice(type="x", path="/dev/x"),)),
+        "linux.devices[0].type: 'x' is no type of device",
     ),
     "label": (
         lambda: with_process(selinux_label="x"),
@@ -332,10 +335,6 @@ REFUSED: dict[str, tuple[Callable[[], OciConfig], str]] = {
     "rlimit order": (
         lambda: with_process(rlimits=(Rlimit(type="RLIMIT_CORE", soft=2, hard=1),)),
         "process.rlimits[0]: soft 2 must be at most hard 1",
-    ),
-    "device rule": (
-        lambda: with_linux(resources=Resources(devices=(DeviceRule(allow=True),))),
-        "linux.resources.devices: rules that allow are not supported yet",
     ),
     "mount over /proc": (
         lambda: a_bundle(mounts=(OciMount(destination="/proc/sys", type="tmpfs"),)),
@@ -413,15 +412,50 @@ def test_what_would_not_be_in_force_is_refused_by_its_path(case: str) -> None:
     assert str(caught.value) == message
 
 
-def test_the_rule_no_devices_is_in_force_by_itself_only_without_mknod() -> None:
-    resources = Resources(devices=(DeviceRule(allow=False, access="rwm"),))
-    compiled(with_linux(resources=resources))
-    with_mknod = replace(
-        with_process(capabilities=Capabilities(bounding=("CAP_MKNOD",))),
-        linux=Linux(namespaces=(Namespace(type="mount"),), resources=resources),
+def test_device_nodes_are_made_in_the_containers_own_dev() -> None:
+    device = LinuxDevice(type="b", path="/dev/disk/x", major=7, minor=2, file_mode=0o100640, gid=6)
+    lines = compiled(with_linux(devices=(device,))).splitlines()
+    assert f"node /dev/disk/x b 7 2 {0o640} 0 6" in lines[: lines.index("pivot")]
+
+
+def test_what_the_host_does_not_let_us_give_is_left_out() -> None:
+    poor = dataclasses.replace(V2, capabilities=("CHOWN", "KILL"), hard_limits={"NOFILE": 20_000})
+    sets = Capabilities(bounding=("CAP_CHOWN", "CAP_SYS_RESOURCE"), permitted=("CAP_CHOWN",))
+    limits = (
+        Rlimit(type="RLIMIT_NOFILE", soft=1024, hard=1 << 20),
+        Rlimit(type="RLIMIT_CORE", soft=1, hard=2),
     )
-    with pytest.raises(InvalidSpec, match="together with CAP_MKNOD"):
-        compiled(with_mknod)
+    text = compiled(with_process(capabilities=sets, rlimits=limits), facts=poor)
+    assert "bounding CHOWN\n" in text
+    assert "rlimit NOFILE 1024 20000\nrlimit CORE 1 2\n" in text
+
+
+def test_namespaces_of_another_container_are_joined_by_their_inodes() -> None:
+    namespaces = tuple(
+        Namespace(type=kind, path="container:other") for kind in ("ipc", "network", "pid")
+    )
+    config = with_linux(namespaces=(Namespace(type="mount"), *namespaces))
+    shm = OciMount(destination="/dev/shm", type="shared", source="/dev/shm")
+    other = Joined(pid=77, inodes={"ipc": 1, "net": 2, "pid": 3, "mnt": 4})
+    document = compile_program(
+        replace(config, mounts=(shm,)),
+        facts=V2,
+        rootfs=OVERLAY,
+        cgroup_procs=(),
+        wait_fifo=None,
+        joined={"container:other": other},
+    )
+    assert describe(document).splitlines()[:6] == [
+        "clone mnt",
+        "inside /proc/77/ns/pid 3",
+        "join_namespace ipc /proc/77/ns/ipc 1",
+        "join_namespace net /proc/77/ns/net 2",
+        "take_mount /proc/77/ns/mnt 4 /dev/shm",
+        "private",
+    ]
+    assert prepare(document).pid_namespace == ("/proc/77/ns/pid", 3)
+    with pytest.raises(InvalidSpec, match="nobody knows 'container:other' here"):
+        compiled(config)
 
 
 def test_a_layer_path_that_overlayfs_would_split_is_refused() -> None:
@@ -437,14 +471,26 @@ def test_a_root_below_a_path_with_colons_is_fine() -> None:
 
 
 def test_resources_that_are_not_in_force_are_refused_when_read() -> None:
-    text = b'{"ociVersion":"1.0.2","linux":{"resources":{"memory":{"limit":1,"swap":2}}}}'
-    with pytest.raises(InvalidSpec, match="swap"):
+    text = b'{"ociVersion":"1.0.2","linux":{"resources":{"memory":{"limit":1,"kernel":2}}}}'
+    with pytest.raises(InvalidSpec, match="kernel"):
         decode_config(text)
 
 
 def test_limits_survive_the_way_through_the_config() -> None:
-    from runtime.container.defaults import limits_of, resources
-
-    limits = Limits(cpus=0.5, memory_bytes=1 << 20, pids=7)
+    limits = Limits(
+        memory_bytes=1 << 20,
+        memory_swap_bytes=-1,
+        memory_reservation_bytes=9,
+        memory_swappiness=0,
+        oom_kill_disable=True,
+        cpu_shares=5,
+        cpu_quota_us=6000,
+        cpu_period_us=7000,
+        cpuset="0",
+        cpu_rt_runtime_us=8,
+        pids=7,
+    )
     assert limits_of(resources(limits)) == limits
+    half = limits_of(resources(Limits(cpus=0.5)))
+    assert (half.cpu_quota_us, half.cpu_period_us) == (50_000, 100_000)
     assert limits_of(resources(Limits())) == Limits()

@@ -1,0 +1,30 @@
+"""Kernel parameters of a container: only those of namespaces of its own (security.md row 9). Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection
+
+from runtime.errors import InvalidSpec
+
+_NAME = re.compile(r"[a-z0-9_]+(?:[./][A-Za-z0-9_-]+)+")
+_IPC = frozenset({
+    "kernel.msgmax", "kernel.msgmnb", "kernel.msgmni", "kernel.sem", "kernel.shmall", "kernel.shmmax",
+    "kernel.shmmni", "kernel.shm_rmid_forced",
+})  # fmt: skip
+
+
+def checked(name: str, value: str, own: Collection[str], *, where: str) -> tuple[str, str]:
+    """Return (file below /proc/sys, value). `own` are the kinds of namespaces that are the container's own.
+
+    Raises InvalidSpec for what is no name, is not in one of these namespaces, or has a value that no parameter takes.
+    """
+    if not _NAME.fullmatch(name):
+        raise InvalidSpec(where, "is no name of a sysctl")
+    dotted = name.replace("/", ".")
+    is_ipc = dotted in _IPC or dotted.startswith("fs.mqueue.")
+    if not ((dotted.startswith("net.") and "network" in own) or (is_ipc and "ipc" in own)):
+        raise InvalidSpec(where, "is not in a namespace of the container's own")
+    if not value or not value.replace("\t", " ").isprintable() or not value.isascii():
+        raise InvalidSpec(where, f"value {value!r} has characters that no sysctl takes")
+    return name if "/" in name else name.replace(".", "/"), value
