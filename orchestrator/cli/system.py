@@ -5,19 +5,16 @@ from __future__ import annotations
 import json
 import os
 import select
-import socket
-import struct
-from pathlib import Path
 
 import click
 
 from orchestrator.cli.settings import Settings
 from orchestrator.cli.work import WorkFailed, show_work
 from orchestrator.client.api import Client, Document
-from orchestrator.client.wire import connect, exchange
+from orchestrator.client.start import peer, reach_running
+from orchestrator.client.wire import exchange
 from orchestrator.model.human import SECOND_NS, human_span
 
-_UCRED = struct.Struct("3i")
 _LEAVE_PATIENCE_MS = 15_000
 
 
@@ -46,13 +43,12 @@ def status(settings: Settings, *, form: str) -> None:
 def stop(settings: Settings) -> None:
     """Stop every container, then trice itself. `trice up` brings a project back."""
     client = settings.client()
-    try:
-        connect(client.paths.api_socket).close()
-    except (FileNotFoundError, ConnectionRefusedError):
-        if _peer(client.paths.keeper_socket) is None:
-            print("trice is not running")
-            return
-    ends = [_pidfd(_peer(path)) for path in (client.paths.api_socket, client.paths.keeper_socket)]
+    manager = reach_running(client.paths)
+    if manager is None:
+        print("trice is not running")
+        return
+    manager.close()
+    ends = [_pidfd(peer(path)) for path in (client.paths.api_socket, client.paths.keeper_socket)]
     try:
         show_work(client.stop_everything(), settings.progress_view("stop"))
         _wait_for([end for end in ends if end is not None])
@@ -63,12 +59,11 @@ def stop(settings: Settings) -> None:
 
 
 def _status(client: Client) -> Document | None:
-    try:
-        connection = connect(client.paths.api_socket)
-    except (FileNotFoundError, ConnectionRefusedError):
+    connection = reach_running(client.paths)
+    if connection is None:
         return None
     document: dict[str, object] = json.loads(exchange(connection, "GET", "/trice/v1/status").body())
-    document["keeper_pid"] = _peer(client.paths.keeper_socket)
+    document["keeper_pid"] = peer(client.paths.keeper_socket)
     return document
 
 
@@ -93,19 +88,6 @@ def _project_line(project: Document) -> str:
         else ""
     )
     return f"{project['name']}: {project['state']}, revision {project['revision']} ({project['cause']}){told}"
-
-
-def _peer(path: Path) -> int | None:
-    """Return the pid of the process that listens on a socket; None when nobody does."""
-    kind = socket.SOCK_SEQPACKET if path.name.startswith("keeper") else socket.SOCK_STREAM
-    with socket.socket(socket.AF_UNIX, kind | socket.SOCK_CLOEXEC) as probe:
-        try:
-            probe.connect(str(path))
-        except OSError:
-            return None
-        credentials = probe.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size)
-    pid: int = _UCRED.unpack(credentials)[0]
-    return pid
 
 
 def _pidfd(pid: int | None) -> int | None:
