@@ -5,15 +5,19 @@ from __future__ import annotations
 import json
 import os
 import select
+from typing import TYPE_CHECKING
 
 import click
 
 from orchestrator.cli.settings import Settings
 from orchestrator.cli.work import WorkFailed, show_work
 from orchestrator.client.api import Client, Document
-from orchestrator.client.start import peer, reach_running
+from orchestrator.client.start import peer, reach_running, unattended
 from orchestrator.client.wire import exchange
 from orchestrator.model.human import SECOND_NS, human_span
+
+if TYPE_CHECKING:
+    from runtime.paths import Paths
 
 _LEAVE_PATIENCE_MS = 15_000
 
@@ -31,9 +35,9 @@ def status(settings: Settings, *, form: str) -> None:
     client = settings.client()
     document = _status(client)
     if form == "json":
-        print(json.dumps(document or {"running": False}))
+        print(json.dumps(document or {"running": False, "unattended": unattended(client.paths)}))
     elif document is None:
-        print(f"trice is not running ({client.paths.lib}); `trice up` starts it")
+        print(_absence(client.paths))
     else:
         _print_status(document)
 
@@ -44,10 +48,13 @@ def stop(settings: Settings) -> None:
     """Stop every container, then trice itself. `trice up` brings a project back."""
     client = settings.client()
     manager = reach_running(client.paths)
-    if manager is None:
+    if manager is not None:
+        manager.close()
+    elif unattended(client.paths):
+        client.status()  # brings keeper and manager up, which take over what runs
+    else:
         print("trice is not running")
         return
-    manager.close()
     ends = [_pidfd(peer(path)) for path in (client.paths.api_socket, client.paths.keeper_socket)]
     try:
         show_work(client.stop_everything(), settings.progress_view("stop"))
@@ -65,6 +72,14 @@ def _status(client: Client) -> Document | None:
     document: dict[str, object] = json.loads(exchange(connection, "GET", "/trice/v1/status").body())
     document["keeper_pid"] = peer(client.paths.keeper_socket)
     return document
+
+
+def _absence(paths: Paths) -> str:
+    said = f"trice is not running ({paths.lib})"
+    if count := unattended(paths):
+        what = "1 container was" if count == 1 else f"{count} containers were"
+        return f"{said}, but {what} not seen to end; `trice ps` takes over, `trice system stop` ends all"
+    return f"{said}; `trice up` starts it"
 
 
 def _print_status(document: Document) -> None:

@@ -83,6 +83,11 @@ def is_there(paths: Paths) -> bool:
     return paths.lib.is_dir()
 
 
+def unattended(paths: Paths) -> int:
+    """Return how many containers nobody saw end: with neither keeper nor manager there they may well run."""
+    return sum(1 for _ in (paths.run / "containers").glob("*/process.json"))
+
+
 def _not_coming(paths: Paths) -> ManagerGone:
     last = _last_line(paths.manager_log)
     return ManagerGone(

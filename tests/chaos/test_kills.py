@@ -130,6 +130,22 @@ def test_both_killed_at_once_and_the_next_command_finds_everything(story: Scenar
     _expect_every_line_once(story)
 
 
+def test_both_killed_and_system_stop_still_ends_everything(story: Scenario) -> None:
+    """Nobody is there to ask, and yet containers run: status says so, stop does not call that done."""
+    keeper, manager = _status(story)
+    os.kill(keeper, signal.SIGKILL)
+    os.kill(manager, signal.SIGKILL)
+    eventually(lambda: not (is_up(keeper) or is_up(manager)), timeout_s=2)
+    before = _containers(story)
+    assert len(before) == 2
+    told = "trice is not running .*, but 2 containers were not seen to end"
+    story.step("it is told", "trice system status", exits(0), shows(told))
+    assert _containers(story) == before
+    story.step("and all is ended", "trice system stop", exits(0))
+    assert _containers(story) == frozenset()
+    story.step("that was that", "trice system status", shows(r"^trice is not running \([^,]*$"))
+
+
 def test_an_adopted_container_still_ends_with_its_own_exit_code(story: Scenario) -> None:
     keeper, _ = _status(story)
     os.kill(keeper, signal.SIGKILL)
