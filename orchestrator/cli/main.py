@@ -20,6 +20,7 @@ VERBS = {
     "convert": "the same as `config`",
     "down": "stop and remove the project's containers",
     "exec": "run a command in a running container",
+    "explain": "say where the values of the stack file come from",
     "image": "load and list images",
     "images": "list images (short for `image ls`)",
     "logs": "print the logs of the project's services",

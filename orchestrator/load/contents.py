@@ -12,6 +12,7 @@ from orchestrator.load.environment import Environment, Variable
 from orchestrator.load.interpolate import LookUp
 from orchestrator.load.normalise import services_of, with_services
 from orchestrator.load.request import Source
+from orchestrator.load.trace import Trace
 from orchestrator.load.tree import (
     Findings,
     List,
@@ -25,7 +26,9 @@ from orchestrator.load.tree import (
 )
 
 
-def fold_files(tree: Map, source: Source, environment: Environment, findings: Findings) -> Map:
+def fold_files(
+    tree: Map, source: Source, environment: Environment, findings: Findings, trace: Trace
+) -> Map:
     """Return the tree with what `env_file` and `label_file` say in `environment` and `labels`.
 
     What a service says itself wins over its files.
@@ -37,7 +40,7 @@ def fold_files(tree: Map, source: Source, environment: Environment, findings: Fi
             if isinstance(files, List):
                 path = ("services", name, key)
                 variables = _read_all(files, path, source, environment, findings)
-                service = _with_variables(without_entry(service, key), into, variables)
+                service = _with_variables(without_entry(service, key), into, variables, trace)
         services[name] = service
     return with_services(tree, services) if services else tree
 
@@ -89,14 +92,15 @@ def _read(
     return parse_env(text, file, look_up, findings)
 
 
-def _with_variables(service: Map, key: str, variables: dict[str, Variable]) -> Map:
+def _with_variables(service: Map, key: str, variables: dict[str, Variable], trace: Trace) -> Map:
     """Return the service with the variables in `key`, below those that it sets there itself."""
     own = service.get(key)
     set_here = dict(own.entries) if isinstance(own, Map) else {}
     added: dict[str, Node] = {
-        name: Scalar(variable.value, variable.place) for name, variable in variables.items()
+        name: Scalar(variable.value, variable.place, variable.template)
+        for name, variable in variables.items()
     }
-    entries = {**added, **set_here}
+    entries = {**added, **trace.hidden(set_here, variables)}
     if not entries:
         return service
     places = {name: variable.place for name, variable in variables.items()}

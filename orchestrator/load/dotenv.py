@@ -76,6 +76,7 @@ class _EnvFile:
         self._position = 0
         self._counted = 0
         self._line = 1
+        self._template = ""
         self._variables: dict[str, Variable] = {}
 
     def parse(self) -> dict[str, Variable]:
@@ -131,9 +132,10 @@ class _EnvFile:
         self._position += 1
         while self._text[self._position : self._position + 1] in (" ", "\t", "\v", "\f"):
             self._position += 1
+        self._template = ""
         value = self._value(key)
         if value is not None:
-            self._variables[key] = Variable(value=value, place=place)
+            self._variables[key] = Variable(value=value, place=place, template=self._template)
 
     def _is_key(self, key: str) -> bool:
         bad = _BAD_IN_KEY.search(key)
@@ -189,6 +191,7 @@ class _EnvFile:
             why = f'{key}: the variable "{name}" is not set and becomes an empty string'
             self._findings.warning(self._place(), (), why)
 
+        self._template = value if "$" in value else ""
         try:
             return substitute(value, self._look_up, warn)
         except TemplateError as error:

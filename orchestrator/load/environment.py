@@ -20,6 +20,8 @@ class Variable:
 
     value: str
     place: Place = NOWHERE
+    template: str = ""
+    """The text that the value was made from, where variables were replaced in it."""
 
 
 class Environment:

@@ -88,15 +88,21 @@ class Extender:
 
     def _merged(self, chain: list[_Link], base: Map | None) -> Map:
         """Return the chain's services, each over the one that it extends."""
-        findings = self._loader.findings
+        findings, trace = self._loader.findings, self._loader.trace
+        below = chain[-1]
         if base is not None:
             chain = chain[:-1]
         for link in reversed(chain):
             path = ("services", link.name)
             body = without_entry(link.body, "extends")
-            base = (
-                settle(body, findings, path) if base is None else merge(base, body, findings, path)
-            )
+            if base is None:
+                base = settle(body, findings, path)
+            else:
+                step = link.body.get("extends")
+                sentence = f"inherited: {link.name} extends {below.name}"
+                base = trace.inherited(base, (step or link.body).place, sentence)
+                base = trace.merged(base, body, merge(base, body, findings, path), path)
+            below = link
             self._done[link.file, link.name] = base
         assert base is not None
         return base
@@ -147,7 +153,8 @@ class Extender:
         setting = replace(self._setting, directory=parent(file))
         whole = Map({})
         for document in loader.documents(file):
-            whole = merge(whole, loader.canonical(document, setting), loader.findings)
+            tree = loader.canonical(document, setting)
+            whole = loader.trace.merged(whole, tree, merge(whole, tree, loader.findings))
         return whole
 
 

@@ -72,7 +72,10 @@ def _model(entry: Map, path: Path, loader: ModelLoader, setting: Setting) -> Map
     inner = replace(setting, directory=directory, environment=environment, trail=trail)
     model = loader.model(documents, inner)
     taken = {key: node for key, node in model.entries.items() if key in _TAKEN}
-    return resolve_variables(with_entries(model, taken), environment)
+    model = with_entries(model, taken)
+    resolved = resolve_variables(model, environment)
+    resolved = loader.trace.resolved(model, resolved, environment)
+    return loader.trace.included(resolved, files[0][1].place)
 
 
 def _texts(entry: Map, key: str) -> Iterator[tuple[str, Node]]:

@@ -23,6 +23,7 @@ from orchestrator.load.merge import merge, reset
 from orchestrator.load.parse import parse
 from orchestrator.load.request import Phases, Source
 from orchestrator.load.resolve import RULES, RULES_OF_LOADING, resolve_paths
+from orchestrator.load.trace import Trace
 from orchestrator.load.tree import Findings, Map, Node, without_entry
 from orchestrator.load.validate import obsolete, validate
 from orchestrator.model.project import Place
@@ -46,9 +47,10 @@ class Setting:
 class ModelLoader:
     """Loads models through one source, and counts what it reads."""
 
-    def __init__(self, source: Source, findings: Findings, phases: Phases) -> None:
+    def __init__(self, source: Source, findings: Findings, phases: Phases, trace: Trace) -> None:
         self.source = source
         self.findings = findings
+        self.trace = trace
         self._phases = phases
         self._start = source.working_directory()
         self._home = source.environment().get("HOME")
@@ -61,7 +63,7 @@ class ModelLoader:
             place = Place(file=self.shown(path), line=0, column=0)
             raise LoadErrors(Problem(place=place, path="", why=f"more than {MAX_FILES} files"))
         data = read_bytes(self.source, path, "stack file")
-        return parse(data, self.shown(path), self.findings)
+        return parse(data, self.shown(path), self.findings, self.trace)
 
     def shown(self, path: str) -> str:
         """Return the path as a user in the working directory would write it."""
@@ -72,19 +74,23 @@ class ModelLoader:
 
     def canonical(self, document: Map, setting: Setting) -> Map:
         """Return a document with its variables and short forms gone and its paths absolute."""
-        phases, findings = self._phases, self.findings
+        phases, findings, trace = self._phases, self.findings, self.trace
         is_raw = not phases.interpolation
         tree: Node = document
         if not is_raw:
             tree = interpolate(document, setting.environment, findings)
             findings.raise_problems()
+            tree = trace.interpolated(document, tree, setting.environment)
         assert isinstance(tree, Map)
         validate(tree, findings, is_whole=False, takes_variables=is_raw)
         findings.raise_problems()
-        tree = canonicalise(tree, findings, takes_variables=is_raw)
+        long = canonicalise(tree, findings, takes_variables=is_raw)
         findings.raise_problems()
+        long = trace.lengthened(tree, long)
         rules = RULES if phases.path_resolution else RULES_OF_LOADING
-        return resolve_paths(tree, directory=setting.directory, home=self._home, rules=rules)
+        directory = setting.directory
+        resolved = resolve_paths(long, directory=directory, home=self._home, rules=rules)
+        return trace.made_absolute(long, resolved, directory)
 
     def model(self, documents: Iterable[Map], setting: Setting) -> Map:
         """Return what the documents together say."""
@@ -95,7 +101,12 @@ class ModelLoader:
             tree = without_entry(tree, "include")
             own = Extender(self, setting, tree, included).extended()
             for model in included:
-                own = merge(reset(model, tree), own, self.findings)
-            whole = merge(reset(whole, tree), own, self.findings)
+                own = self._merged(model, own, tree)
+            whole = self._merged(whole, own, tree)
             self.findings.raise_problems()
         return whole
+
+    def _merged(self, left: Map, right: Map, written: Map) -> Map:
+        """Return `left` with `right` over it, and without what the file as `written` resets."""
+        result = merge(reset(left, written), right, self.findings)
+        return self.trace.merged(left, right, result)

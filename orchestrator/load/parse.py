@@ -28,6 +28,7 @@ from yaml.reader import ReaderError
 
 from orchestrator.errors import LoadErrors, Problem
 from orchestrator.load.scalars import resolve, text_of
+from orchestrator.load.trace import NO_TRACE, Trace
 from orchestrator.load.tree import (
     Findings,
     List,
@@ -62,10 +63,10 @@ _HINTS = (
 )
 
 
-def parse(data: bytes, file: str, findings: Findings) -> tuple[Map, ...]:
+def parse(data: bytes, file: str, findings: Findings, trace: Trace = NO_TRACE) -> tuple[Map, ...]:
     """Return the documents of one file. LoadErrors: not UTF-8, not YAML, not mappings, too large."""
     text = _decode(data, file)
-    documents = _build(text, file, findings)
+    documents = _build(text, file, findings, trace)
     findings.raise_problems()
     for document in documents:
         if not isinstance(document, Map):
@@ -94,8 +95,8 @@ def _decode(data: bytes, file: str) -> str:
         ) from error
 
 
-def _build(text: str, file: str, findings: Findings) -> list[Node]:
-    builder = _Builder(file, findings)
+def _build(text: str, file: str, findings: Findings, trace: Trace) -> list[Node]:
+    builder = _Builder(file, findings, trace)
     parser = CParser(text)
     try:
         while True:
@@ -165,8 +166,9 @@ class _Anchored:
 class _Builder:
     """Turns events into nodes. One instance for a file."""
 
-    def __init__(self, file: str, findings: Findings) -> None:
+    def __init__(self, file: str, findings: Findings, trace: Trace) -> None:
         self.documents: list[Node] = []
+        self._trace = trace
         self._file = file
         self._findings = findings
         self._stack: list[_Frame] = []
@@ -283,7 +285,8 @@ class _Builder:
             return
         if len(self._stack) + anchored.height > MAX_DEPTH:
             raise self._too_deep(place)
-        self._add(anchored.node, values=anchored.values, height=anchored.height)
+        node = self._trace.aliased(anchored.node, name, place)
+        self._add(node, values=anchored.values, height=anchored.height)
 
     def _scalar(self, event: ScalarEvent) -> None:
         place = self._place(event)

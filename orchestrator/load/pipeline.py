@@ -9,7 +9,7 @@ discover ─► for each file, for each document in it:
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 from orchestrator.errors import LoadErrors, Problem
@@ -32,7 +32,9 @@ from orchestrator.load.normalise import (
 from orchestrator.load.paths import base_name
 from orchestrator.load.prune import prune
 from orchestrator.load.request import Loaded, LoadRequest, Phases, Source, Stack
-from orchestrator.load.tree import Findings, Map, Scalar, with_entry
+from orchestrator.load.security import fold_profiles
+from orchestrator.load.trace import NO_TRACE, Trace
+from orchestrator.load.tree import NOWHERE, Findings, Map, Scalar, with_entry
 from orchestrator.load.validate import validate
 from orchestrator.model.project import Place, ProjectName
 
@@ -61,27 +63,30 @@ def load(request: LoadRequest, source: Source) -> Loaded:
     )
 
 
-def load_stack(request: LoadRequest, source: Source) -> Stack:
+def load_stack(request: LoadRequest, source: Source, trace: Trace = NO_TRACE) -> Stack:
     """Return the tree that the project is made from. Raises as `load` does."""
     findings = Findings()
     phases = request.phases
     environment = Environment(source.environment())
     found = discover(request, source, environment, findings)
-    loader = ModelLoader(source, findings, phases)
+    loader = ModelLoader(source, findings, phases, trace)
     documents = _parse_files(found, loader)
-    name = _project_name(request, found, documents, environment)
+    named = _project_name(request, found, documents, environment)
+    name = named.name
     environment.force("COMPOSE_PROJECT_NAME", name)
     trail = tuple(source.real_path(file) for file in found.files if file != STDIN)
     setting = Setting(directory=found.directory, environment=environment, trail=trail)
     tree = loader.model(documents, setting)
     validate(tree, findings, is_whole=True, takes_variables=not phases.interpolation)
     findings.raise_problems()
-    tree = with_entry(tree, "name", Scalar(name))
-    tree = _completed(tree, request, found, environment, findings)
+    tree = trace.named(with_entry(tree, "name", Scalar(name, named.place)), named.says)
+    tree = _completed(tree, request, found, environment, findings, trace)
     if phases.interpolation and phases.env_resolution:
-        tree = fold_files(tree, source, environment, findings)
+        folded = fold_files(tree, source, environment, findings, trace)
+        tree = trace.folded(tree, folded, environment)
+        tree = fold_profiles(tree, source, found.directory, findings)
     findings.raise_problems()
-    tree = _named(tree, name, phases)
+    tree = _named(tree, name, phases, trace)
     return Stack(
         name=name,
         tree=tree,
@@ -94,23 +99,29 @@ def load_stack(request: LoadRequest, source: Source) -> Stack:
 
 
 def _completed(
-    tree: Map, request: LoadRequest, found: Found, environment: Environment, findings: Findings
+    tree: Map,
+    request: LoadRequest,
+    found: Found,
+    environment: Environment,
+    findings: Findings,
+    trace: Trace,
 ) -> Map:
     """Return the tree with what is left to be understood, of the services that are enabled."""
     phases = request.phases
     if phases.normalisation:
-        tree = normalise(tree, directory=found.directory if phases.path_resolution else ".")
+        directory = found.directory if phases.path_resolution else "."
+        tree = trace.completed(tree, normalise(tree, directory=directory))
     if not phases.interpolation:
         return _asked_for(tree, request)
-    tree = resolve_variables(tree, environment)
+    tree = trace.resolved(tree, resolve_variables(tree, environment), environment)
     return _select(tree, request, found.profiles, findings)
 
 
-def _named(tree: Map, name: ProjectName, phases: Phases) -> Map:
+def _named(tree: Map, name: ProjectName, phases: Phases, trace: Trace) -> Map:
     if phases.interpolation and not phases.keeps_unused:
         tree = drop_unused(tree)
     if phases.normalisation:
-        tree = name_resources(tree, name)
+        tree = trace.completed(tree, name_resources(tree, name))
     return prune(tree)
 
 
@@ -124,19 +135,32 @@ def _parse_files(found: Found, loader: ModelLoader) -> list[Map]:
     return documents
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Name:
+    """The project's name, and who gave it."""
+
+    name: ProjectName
+    place: Place
+    says: str
+
+
 def _project_name(
     request: LoadRequest, found: Found, documents: Iterable[Map], environment: Environment
-) -> ProjectName:
+) -> _Name:
     """Return the name: by flag, variable, the last `name:`, or the project directory (§2.5)."""
-    name = given_name(request, environment)
-    if name is not None:
-        return name
-    place, said = Place(file=found.directory, line=0, column=0), ""
+    given = given_name(request, environment)
+    if given is not None:
+        variable = None if request.project_name else environment.look_up("COMPOSE_PROJECT_NAME")
+        place = NOWHERE if variable is None else variable.place
+        says = "given by -p" if variable is None else "given by COMPOSE_PROJECT_NAME"
+        return _Name(name=given, place=place, says=says)
+    place, said, says = Place(file=found.directory, line=0, column=0), "", ""
     for document in documents:
         node = document.get("name")
         if isinstance(node, Scalar) and isinstance(node.value, str) and node.value:
             place, said = node.place, node.value
     if said:
+        says = f'made of "{said}"'
         try:
             said = substitute(said, environment.get, lambda _name: None)
         except TemplateError as error:
@@ -146,7 +170,8 @@ def _project_name(
         why = f'"{said or base_name(found.directory)}" leaves no project name'
         hint = "give one with -p, or `name:` in the stack file"
         raise LoadErrors(Problem(place=place, path="", why=why, hint=hint))
-    return name
+    says = says or f"made of the directory's name, {found.directory}"
+    return _Name(name=name, place=place, says=says)
 
 
 def _select(tree: Map, request: LoadRequest, given: Iterable[str], findings: Findings) -> Map:

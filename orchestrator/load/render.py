@@ -16,7 +16,7 @@ from orchestrator.load.tree import Plain
 if TYPE_CHECKING:
     import yaml
 
-_ORDER = ("name", "services", "networks", "volumes", "secrets", "configs", "models")
+SECTIONS = ("name", "services", "networks", "volumes", "secrets", "configs", "models")
 _ALWAYS_IN_JSON = ("command", "entrypoint")
 
 
@@ -56,8 +56,8 @@ def to_json(document: Mapping[str, object], *, escape: bool = True) -> str:
 
 def _ordered(document: Mapping[str, object], *, escape: bool) -> dict[str, Plain]:
     """Return a copy with sorted keys, the sections in the order of the format first."""
-    top = [key for key in _ORDER if key in document]
-    top += sorted(key for key in document if key not in _ORDER)
+    top = [key for key in SECTIONS if key in document]
+    top += sorted(key for key in document if key not in SECTIONS)
     return {key: _copy(document[key], escape) for key in top}
 
 
