@@ -87,6 +87,7 @@ def take_down(
         base,
         revision=revision,
         is_met=False,
+        asked=frozenset(),
         recreate=frozenset(),
         is_remove_orphans=options.remove_orphans,
         grace_ns=_grace_ns(options.grace_s),

@@ -133,6 +133,15 @@ def test_asking_again_resets_the_policy_of_the_services_asked_for() -> None:
     assert asked_again(up(first, "web"), observed, memory) == {web.id: Tally(base=4, attempt=4)}
 
 
+def test_taking_some_services_down_asks_for_no_other_to_run_again() -> None:
+    """A job of `x` that has ended stays ended, whatever becomes of `web`."""
+    observed = seeing(a_container("x", attempt=1, end=exited(0)))
+    (x,) = observed.containers
+    memory = {x.id: Tally(attempt=1)}
+    for state in (State.REMOVED, State.STOPPED):
+        assert asked_again(down(up(None), state, "web"), observed, memory) == memory
+
+
 def test_same_wish_is_told_from_another_one() -> None:
     first = up(None)
     assert is_same_wish(first, up(first))
