@@ -26,6 +26,7 @@ from runtime.errors import (
     ReferenceInvalid,
     RuntimeFault,
 )
+from runtime.names import CAPABILITIES, RESOURCE_LIMITS, is_namespaced_sysctl
 from runtime.paths import ROOT_VARIABLE, Paths, paths_from
 from runtime.process_types import (
     ContainerStats,
@@ -51,13 +52,13 @@ from runtime.request import (
 )
 
 __all__ = [
-    "ROOT_VARIABLE", "AlreadyExists", "Blkio", "BlkioDevice", "BootstrapRequest", "ContainerId", "ContainerRequest",
-    "ContainerState", "ContainerStats", "Containers", "Device", "Digest", "DigestMismatch", "ExecRequest",
-    "ExecSession", "Exit", "ExitKind", "HostFacts", "ImageConfig", "ImageError", "ImageState", "Images",
-    "InvalidSpec", "InvalidState",
-    "KeeperGone", "KernelRefused", "LaunchFailed", "Limits", "LogChunk", "LogOptions", "Logs", "Mount", "Namespaces",
-    "NetworkStats", "NotFound", "PathState", "Paths", "ProcessInfo", "Processes", "ReferenceInvalid", "Runtime",
-    "RuntimeEvent", "RuntimeFault", "Security", "Snapshot", "Status", "open_runtime", "paths_from", "start_keeper",
+    "CAPABILITIES", "NO_LIMITS", "RESOURCE_LIMITS", "ROOT_VARIABLE", "AlreadyExists", "Blkio", "BlkioDevice",
+    "BootstrapRequest", "ContainerId", "ContainerRequest", "ContainerState", "ContainerStats", "Containers", "Device",
+    "Digest", "DigestMismatch", "ExecRequest", "ExecSession", "Exit", "ExitKind", "HostFacts", "ImageConfig",
+    "ImageError", "ImageState", "Images", "InvalidSpec", "InvalidState", "KeeperGone", "KernelRefused",
+    "LaunchFailed", "Limits", "LogChunk", "LogOptions", "Logs", "Mount", "Namespaces", "NetworkStats", "NotFound",
+    "PathState", "Paths", "ProcessInfo", "Processes", "ReferenceInvalid", "Runtime", "RuntimeEvent", "RuntimeFault",
+    "Security", "Snapshot", "Status", "is_namespaced_sysctl", "open_runtime", "paths_from", "start_keeper",
 ]  # fmt: skip
 
 

@@ -15,6 +15,17 @@ from types import MappingProxyType
 from orchestrator.errors import LoadErrors, Problem
 from orchestrator.load.inforce import refusals
 from orchestrator.load.normalise import services_of
+from orchestrator.load.resources import (
+    devices,
+    is_true,
+    limits,
+    namespaces,
+    size,
+    tmpfs_mounts,
+    ulimits,
+    whole,
+)
+from orchestrator.load.security import security
 from orchestrator.load.tree import (
     NOWHERE,
     Findings,
@@ -38,7 +49,7 @@ from orchestrator.model.project import (
     Service,
     ServiceName,
 )
-from orchestrator.model.units import parse_bytes, parse_duration
+from orchestrator.model.units import parse_duration
 
 DOCUMENT_VERSION = 1
 DEFAULT_GRACE_NS = 10_000_000_000
@@ -133,7 +144,6 @@ def _fields(document: Mapping[str, object], key: str) -> tuple[str, ...]:
 
 
 def _service(name: str, node: Map, project: ProjectName) -> Service:
-    limits = find(node, "deploy", "resources", "limits")
     grace = _text(node, "stop_grace_period")
     return Service(
         name=ServiceName(name),
@@ -151,10 +161,24 @@ def _service(name: str, node: Map, project: ProjectName) -> Service:
         annotations=_texts_by_name(node.get("annotations")),
         depends_on=_dependencies(node.get("depends_on")),
         restart=restart_policy(_text(node, "restart") or "no"),
-        cpus=_number(node.get("cpus"), find(limits, "cpus")),
-        memory_bytes=_size(node.get("mem_limit"), find(limits, "memory")),
-        pids=_count(node.get("pids_limit"), find(limits, "pids")),
-        is_read_only=_value(node.get("read_only")) is True,
+        limits=limits(node),
+        is_read_only=is_true(node.get("read_only")),
+        mounts=tmpfs_mounts(node),
+        init=is_true(node.get("init")),
+        tty=is_true(node.get("tty")),
+        open_stdin=is_true(node.get("stdin_open")),
+        privileged=is_true(node.get("privileged")),
+        cap_add=_texts(node.get("cap_add")) or (),
+        cap_drop=_texts(node.get("cap_drop")) or (),
+        security=security(_texts(node.get("security_opt")) or ()),
+        sysctls=_texts_by_name(node.get("sysctls")),
+        ulimits=ulimits(node.get("ulimits")),
+        group_add=_texts(node.get("group_add")) or (),
+        devices=devices(node.get("devices")),
+        device_cgroup_rules=_texts(node.get("device_cgroup_rules")) or (),
+        shm_size_bytes=size(node.get("shm_size")),
+        oom_score_adj=whole(node.get("oom_score_adj")),
+        namespaces=namespaces(node),
         stop_signal=_text(node, "stop_signal"),
         stop_grace_ns=DEFAULT_GRACE_NS if grace is None else parse_duration(grace),
         scale=_scale(node),
@@ -219,30 +243,6 @@ def restart_policy(text: str) -> RestartPolicy:
     return RestartPolicy(
         kind=RestartKind(kind), max_attempts=int(attempts) if int(attempts or "0") else None
     )
-
-
-def _number(*nodes: Node | None) -> float | None:
-    """Return the first that is set; 0 is no limit."""
-    for node in nodes:
-        value = _value(node)
-        if value is not None:
-            return float(value) or None
-    return None
-
-
-def _size(*nodes: Node | None) -> int | None:
-    """Return the first that is set, in bytes; 0 is no limit."""
-    for node in nodes:
-        value = _value(node)
-        if isinstance(value, (str, int)):
-            return parse_bytes(value) or None
-    return None
-
-
-def _count(*nodes: Node | None) -> int | None:
-    """Return the first that is set; 0 and -1 are no limit."""
-    number = _number(*nodes)
-    return None if number is None or number <= 0 else int(number)
 
 
 def _scale(node: Map) -> int:

@@ -7,10 +7,11 @@ meaning by definition and are no refusal.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TypeAlias
-
 from orchestrator.errors import Problem
+from orchestrator.load import attributes
+from orchestrator.load.attributes import Condition
+from orchestrator.load.normalise import services_of, with_services
+from orchestrator.load.references import implied_services
 from orchestrator.load.scalars import text_of
 from orchestrator.load.tree import (
     Findings,
@@ -22,11 +23,12 @@ from orchestrator.load.tree import (
     children,
     is_null,
     plain,
+    with_entries,
+    with_entry,
+    without_entry,
 )
 
-Condition: TypeAlias = Callable[[Node], str]
-"""Returns why the value is refused; empty for a value that is in force."""
-
+_JOINED = ("pid", "ipc")
 NOT_YET = "not supported yet"
 MAX_REFUSALS = 1_000_000
 """More than a file can have: refusals are told of, they do not end the load."""
@@ -63,6 +65,10 @@ _PLAIN_KEYS = """
     image build.x-bootstrap command entrypoint environment env_file working_dir user hostname
     domainname container_name labels annotations restart cpus mem_limit pids_limit read_only
     stop_signal stop_grace_period scale profiles depends_on.*.required
+    init tty stdin_open privileged group_add tmpfs shm_size oom_score_adj
+    cpu_shares cpu_period cpu_quota cpu_rt_runtime cpu_rt_period cpuset
+    mem_reservation memswap_limit mem_swappiness oom_kill_disable blkio_config
+    deploy.resources.reservations.cpus deploy.resources.reservations.memory
     deploy.replicas deploy.resources.limits.cpus deploy.resources.limits.memory
     deploy.resources.limits.pids
 """
@@ -71,6 +77,28 @@ _SERVICE: dict[str, Condition] = dict.fromkeys(_PLAIN_KEYS.split(), _always) | {
     "depends_on.*.restart": only(False),
     "deploy.mode": only("replicated"),
     "networks": _default_network_only,
+    "cap_add.*": attributes.capability,
+    "cap_drop.*": attributes.capability,
+    "security_opt.*": attributes.security_option,
+    "sysctls": attributes.sysctls,
+    "ulimits": attributes.ulimits,
+    "devices.*": attributes.device,
+    "device_cgroup_rules.*": attributes.device_rule,
+    "pid": attributes.mode("", "host", others=True),
+    "ipc": attributes.mode("", "shareable", "private", "host", "none", others=True),
+    "uts": attributes.mode("", "host"),
+    "userns_mode": attributes.mode("", "host"),
+    "cgroup": attributes.mode("", "host", "private"),
+    "network_mode": attributes.mode("none", "host"),
+    "runtime": attributes.runtime,
+    "isolation": only("default", ""),
+    "cgroup_parent": attributes.refused("trice keeps its containers in groups of its own"),
+    "credential_spec": attributes.refused("credentials of this kind exist on other platforms"),
+    "storage_opt": attributes.refused(
+        "the writable layer has no size of its own: the disk's is its limit"
+    ),
+    "cpu_count": attributes.refused("for other platforms; write cpus"),
+    "cpu_percent": attributes.refused("for other platforms; write cpus"),
 }
 IN_FORCE: PathTable[Condition] = PathTable(
     {f"services.*.{key}": condition for key, condition in _SERVICE.items()}
@@ -81,8 +109,29 @@ IN_FORCE: PathTable[Condition] = PathTable(
 def refusals(tree: Map) -> tuple[Problem, ...]:
     """Return a problem for everything in the tree that trice would have to ignore."""
     findings = Findings(limit=MAX_REFUSALS)
-    _walk(tree, (), IN_FORCE, findings)
+    _walk(_without_implied(tree), (), IN_FORCE, findings)
     return tuple(findings.problems)
+
+
+def _without_implied(tree: Map) -> Map:
+    """Return the tree without `restart` of dependencies that follow from sharing a namespace.
+
+    Nobody has asked for it: who starts again joins whatever is there then.
+    """
+    services = {}
+    for name, service in services_of(tree).items():
+        implied = {each.name for each in implied_services(service) if each.path[0] in _JOINED}
+        depends_on = service.get("depends_on")
+        if implied and isinstance(depends_on, Map):
+            entries = {
+                other: without_entry(node, "restart")
+                if other in implied and isinstance(node, Map)
+                else node
+                for other, node in depends_on.entries.items()
+            }
+            service = with_entry(service, "depends_on", with_entries(depends_on, entries))
+        services[name] = service
+    return with_services(tree, services) if services else tree
 
 
 def _walk(node: Node, path: Path, table: PathTable[Condition], findings: Findings) -> None:

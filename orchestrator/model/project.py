@@ -12,6 +12,17 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import NewType
 
+from orchestrator.model.container import (
+    DEFAULT_NAMESPACES,
+    DEFAULT_SECURITY,
+    NO_LIMITS,
+    Device,
+    Limits,
+    Mount,
+    Namespaces,
+    Security,
+)
+
 ProjectName = NewType("ProjectName", str)
 ServiceName = NewType("ServiceName", str)
 
@@ -89,10 +100,25 @@ class Service:
     depends_on: tuple[Dependency, ...] = ()
     """Sorted by service."""
     restart: RestartPolicy = RestartPolicy()
-    cpus: float | None = None
-    memory_bytes: int | None = None
-    pids: int | None = None
+    limits: Limits = NO_LIMITS
     is_read_only: bool = False
+    mounts: tuple[Mount, ...] = ()
+    init: bool = False
+    tty: bool = False
+    open_stdin: bool = False
+    privileged: bool = False
+    cap_add: tuple[str, ...] = ()
+    cap_drop: tuple[str, ...] = ()
+    security: Security = DEFAULT_SECURITY
+    sysctls: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    ulimits: Mapping[str, tuple[int, int]] = field(default_factory=lambda: MappingProxyType({}))
+    group_add: tuple[str, ...] = ()
+    devices: tuple[Device, ...] = ()
+    device_cgroup_rules: tuple[str, ...] = ()
+    shm_size_bytes: int | None = None
+    oom_score_adj: int | None = None
+    namespaces: Namespaces = DEFAULT_NAMESPACES
+    """As in the file: `service:NAME` becomes the container of that service when a request is made."""
     stop_signal: str | None = None
     stop_grace_ns: int = 10_000_000_000
     scale: int = 1

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 
-from orchestrator.model.project import Bootstrap, Project, Service
+from orchestrator.model.project import Bootstrap, Project, Service, ServiceName
 from orchestrator.plan import labels
 from orchestrator.plan.action import BuildImage
 from orchestrator.plan.desired import Desired
@@ -24,7 +24,7 @@ from runtime.api import (
     ContainerRequest,
     Digest,
     ImageState,
-    Limits,
+    Namespaces,
     Status,
 )
 
@@ -119,6 +119,20 @@ def container_name(project: Project, service: Service, number: int) -> str:
     return service.container_name or f"{project.name}-{service.name}-{number}"
 
 
+def request_of(
+    service: Service, project: Project, desired: Desired, image: Digest, policy: Policy
+) -> ContainerRequest:
+    """Return the request of the service's first container: what one-off containers are made after."""
+    return _Maker(service, project, desired, image, policy).request(1)
+
+
+def build_of(
+    service: Service, project: Project, image: ImageState | None, policy: Policy
+) -> BuildImage | None:
+    """Return the build that the service needs before a container of it can be made."""
+    return _build(service, project, image, policy)
+
+
 def with_image(request: ContainerRequest, image: Digest) -> ContainerRequest:
     """Return the request with its image filled in, label included."""
     return replace(
@@ -183,11 +197,49 @@ class _Maker:
                 version=self.policy.version,
             ),
             annotations=service.annotations,
-            limits=Limits(cpus=service.cpus, memory_bytes=service.memory_bytes, pids=service.pids),
+            limits=service.limits,
+            mounts=service.mounts,
             is_read_only=service.is_read_only,
             stop_signal=service.stop_signal,
+            tty=service.tty,
+            open_stdin=service.open_stdin,
+            init=service.init,
+            privileged=service.privileged,
+            cap_add=service.cap_add,
+            cap_drop=service.cap_drop,
+            security=service.security,
+            sysctls=service.sysctls,
+            ulimits=service.ulimits,
+            group_add=service.group_add,
+            devices=service.devices,
+            device_cgroup_rules=service.device_cgroup_rules,
+            shm_size_bytes=service.shm_size_bytes,
+            oom_score_adj=service.oom_score_adj,
+            namespaces=_namespaces(self.project, service.namespaces),
+            stop_timeout_s=service.stop_grace_ns / 1e9,
         )
         return with_image(request, self.image) if self.image else request
+
+
+def _namespaces(project: Project, modes: Namespaces) -> Namespaces:
+    """Return the modes with `service:NAME` as the first container of that service, by its name.
+
+    By name and not by id: whoever has it when this one starts is meant.
+    """
+
+    def resolved(mode: str) -> str:
+        kind, _, name = mode.partition(":")
+        other = project.services.get(ServiceName(name))
+        if kind != "service" or other is None:
+            return mode
+        return f"container:{container_name(project, other, 1)}"
+
+    return replace(
+        modes,
+        pid=resolved(modes.pid),
+        ipc=resolved(modes.ipc),
+        network=resolved(modes.network),
+    )
 
 
 def _reasons(

@@ -171,7 +171,10 @@ class _Run:
                 request = action.request
                 if not request.image:
                     request = with_image(request, self.runtime.resolve(request.image_reference).id)
-                return self.runtime.create(request)
+                container = self.runtime.create(request)
+                for warning in self.runtime.warnings(request):
+                    self._tell(action, ProgressStatus.WARNING, "Warning", warning)
+                return container
             case StartContainer():
                 self.runtime.start(action.container or self._created(action.name))
             case StopContainer():

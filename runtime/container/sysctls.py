@@ -6,12 +6,9 @@ import re
 from collections.abc import Collection
 
 from runtime.errors import InvalidSpec
+from runtime.names import is_ipc_sysctl
 
 _NAME = re.compile(r"[a-z0-9_]+(?:[./][A-Za-z0-9_-]+)+")
-_IPC = frozenset({
-    "kernel.msgmax", "kernel.msgmnb", "kernel.msgmni", "kernel.sem", "kernel.shmall", "kernel.shmmax",
-    "kernel.shmmni", "kernel.shm_rmid_forced",
-})  # fmt: skip
 
 
 def checked(name: str, value: str, own: Collection[str], *, where: str) -> tuple[str, str]:
@@ -22,8 +19,8 @@ def checked(name: str, value: str, own: Collection[str], *, where: str) -> tuple
     if not _NAME.fullmatch(name):
         raise InvalidSpec(where, "is no name of a sysctl")
     dotted = name.replace("/", ".")
-    is_ipc = dotted in _IPC or dotted.startswith("fs.mqueue.")
-    if not ((dotted.startswith("net.") and "network" in own) or (is_ipc and "ipc" in own)):
+    is_net = dotted.startswith("net.")
+    if not ((is_net and "network" in own) or (is_ipc_sysctl(dotted) and "ipc" in own)):
         raise InvalidSpec(where, "is not in a namespace of the container's own")
     if not value or not value.replace("\t", " ").isprintable() or not value.isascii():
         raise InvalidSpec(where, f"value {value!r} has characters that no sysctl takes")

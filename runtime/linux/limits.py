@@ -5,12 +5,10 @@ from __future__ import annotations
 from ctypes import Structure, byref, c_int, c_uint64, c_void_p
 
 from runtime.linux.libc import system_call
+from runtime.names import RESOURCE_LIMITS
 
-RESOURCES = {
-    "CPU": 0, "FSIZE": 1, "DATA": 2, "STACK": 3, "CORE": 4, "RSS": 5, "NPROC": 6, "NOFILE": 7, "MEMLOCK": 8, "AS": 9,
-    "LOCKS": 10, "SIGPENDING": 11, "MSGQUEUE": 12, "NICE": 13, "RTPRIO": 14, "RTTIME": 15,
-}  # fmt: skip
-"""Names without RLIMIT_; the numbers are alike on x86-64 and aarch64."""
+RESOURCES = {name: number for number, name in enumerate(RESOURCE_LIMITS)}
+"""Names without RLIMIT_."""
 INFINITY = 0xFFFFFFFFFFFFFFFF
 
 

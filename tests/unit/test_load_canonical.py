@@ -288,10 +288,10 @@ services:
 
 
 def test_refusals_do_not_keep_config_from_showing() -> None:
-    loaded = run("services: {w: {image: i, ports: ['80:80'], tty: true}}")
+    loaded = run("services: {w: {image: i, ports: ['80:80'], gpus: all}}")
     assert [str(problem) for problem in loaded.refused] == [
         "compose.yaml:1:26: services.w.ports: not supported yet",
-        "compose.yaml:1:44: services.w.tty: not supported yet",
+        "compose.yaml:1:44: services.w.gpus: not supported yet",
     ]
     with pytest.raises(LoadErrors):
         loaded.in_force()

@@ -23,6 +23,7 @@ from orchestrator.model.project import (
     Service,
     ServiceName,
 )
+from runtime.api import Limits
 from tests.support.memory_source import MemorySource
 
 
@@ -38,9 +39,7 @@ def service(body: str, name: str = "web") -> Service:
 def test_a_service_with_nothing_has_defaults() -> None:
     plain = service("image: i")
     assert (plain.image, plain.scale, plain.stop_grace_ns) == ("i", 1, 10_000_000_000)
-    assert (plain.command, plain.entrypoint, plain.cpus, plain.memory_bytes, plain.pids) == (
-        None, None, None, None, None,
-    )  # fmt: skip
+    assert (plain.command, plain.entrypoint, plain.limits) == (None, None, Limits())
     assert plain.restart == RestartPolicy()
     assert str(plain.place) == "compose.yaml:3:5"
     assert (dict(plain.environment), dict(plain.labels), plain.depends_on) == ({}, {}, ())
@@ -91,9 +90,7 @@ services:
         annotations={"z": "2"},
         depends_on=(Dependency(service=ServiceName("db"), condition=Condition.STARTED),),
         restart=RestartPolicy(kind=RestartKind.ON_FAILURE, max_attempts=3),
-        cpus=1.5,
-        memory_bytes=64 * 1024 * 1024,
-        pids=50,
+        limits=Limits(cpus=1.5, memory_bytes=64 * 1024 * 1024, pids=50),
         is_read_only=True,
         stop_signal="SIGINT",
         stop_grace_ns=90_000_000_000,
@@ -108,12 +105,11 @@ services:
         ("deploy: {replicas: 3}", "scale", 3),
         ("deploy: {mode: replicated, replicas: 0}", "scale", 0),
         ("scale: 2", "scale", 2),
-        ("deploy: {resources: {limits: {cpus: '0.5', memory: 1k, pids: 9}}}", "cpus", 0.5),
-        ("deploy: {resources: {limits: {cpus: '0.5', memory: 1k, pids: 9}}}", "memory_bytes", 1024),
-        ("deploy: {resources: {limits: {cpus: '0.5', memory: 1k, pids: 9}}}", "pids", 9),
-        ("cpus: 0", "cpus", None),
-        ("mem_limit: 0", "memory_bytes", None),
-        ("pids_limit: -1", "pids", None),
+        ("deploy: {resources: {limits: {cpus: '0.5', memory: 1k, pids: 9}}}", "limits",
+         Limits(cpus=0.5, memory_bytes=1024, pids=9)),
+        ("cpus: 0", "limits", Limits()),
+        ("mem_limit: 0", "limits", Limits()),
+        ("pids_limit: -1", "limits", Limits(pids=-1)),
         ("stop_grace_period: 0s", "stop_grace_ns", 0),
         ("command: ''", "command", ()),
         ("command:", "command", None),
@@ -207,7 +203,7 @@ def deep(levels: int) -> Plain:
         (with_value("config_files", "a"), "not a project document: config_files is not a list of strings"),
         (with_value("config_files", [1]), "not a project document: config_files is not a list of strings"),
         (with_service({"image": 1}), "services.a.image: expected a string, not an integer"),
-        (with_service({"image": "i", "privileged": True}), "services.a.privileged: not supported yet"),
+        (with_service({"image": "i", "gpus": "all"}), "services.a.gpus: not supported yet"),
         (with_service({"image": "i", "mem_limit": "x"}),
          'services.a.mem_limit: invalid size "x": expected a number with an optional unit, as in 64m or 1.5g'),
     ],
@@ -332,9 +328,9 @@ def test_what_is_not_in_force_is_refused_with_its_place(text: str, messages: lis
 def test_a_project_with_refusals_is_not_acted_on() -> None:
     good = loaded("services: {web: {image: i}}")
     assert good.in_force() is good.project
-    problem = refusals_of("services: {web: {image: i, tty: true}}")
+    problem = refusals_of("services: {web: {image: i, gpus: all}}")
     bad = Loaded(project=good.project, refused=problem)
-    with pytest.raises(LoadErrors, match=r"services\.web\.tty: not supported yet"):
+    with pytest.raises(LoadErrors, match=r"services\.web\.gpus: not supported yet"):
         bad.in_force()
 
 

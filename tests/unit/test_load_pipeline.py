@@ -569,5 +569,5 @@ def test_a_long_chain_of_dependencies_is_no_recursion() -> None:
 
 
 def test_many_refusals_do_not_end_a_load() -> None:
-    services = "\n".join(f"  s{i}: {{image: i, tty: true, ports: ['80']}}" for i in range(200))
+    services = "\n".join(f"  s{i}: {{image: i, gpus: all, ports: ['80']}}" for i in range(200))
     assert len(run({"compose.yaml": f"services:\n{services}"}).refused) == 400

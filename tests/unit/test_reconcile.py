@@ -12,7 +12,7 @@ from orchestrator.plan import labels
 from orchestrator.plan.action import CreateContainer, StopContainer
 from orchestrator.plan.desired import State
 from orchestrator.plan.services import build_inputs
-from runtime.api import ContainerId, Digest, Status
+from runtime.api import ContainerId, Digest, Limits, Namespaces, Status
 from tests.support.planning import lines, plan, text
 from tests.support.stacks import (
     APP,
@@ -51,13 +51,25 @@ def test_new_services_are_created_at_once_and_started_in_order() -> None:
     )
 
 
+def test_a_service_to_share_namespaces_with_is_its_first_container() -> None:
+    modes = Namespaces(pid="service:db", ipc="service:gone", network="container:x", uts="host")
+    web = a_service("web", namespaces=modes, depends_on=needs("db"))
+    db = a_service("db", container_name="the-db")
+    (request,) = (
+        action.request
+        for action in plan(wanting(db, web), seeing()).actions
+        if isinstance(action, CreateContainer) and action.service == "web"
+    )
+    assert request.namespaces == Namespaces(
+        pid="container:the-db", ipc="service:gone", network="container:x", uts="host"
+    )
+
+
 def test_container_is_made_with_the_names_and_labels_of_the_reference_tool() -> None:
     web = a_service(
         "web",
         depends_on=needs("db"),
-        cpus=0.5,
-        memory_bytes=1 << 20,
-        pids=9,
+        limits=Limits(cpus=0.5, memory_bytes=1 << 20, pids=9),
         labels={"team": "blue"},
         command=("serve",),
     )

@@ -1,0 +1,97 @@
+"""Values of attributes of a container that are refused, and why: what the format has and this runtime does not.
+
+Each function is a condition of `inforce`: it returns the reason, empty for a value that is in force.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import TypeAlias
+
+from orchestrator.load import security
+from orchestrator.load.scalars import text_of
+from orchestrator.load.tree import Map, Node, Scalar, find
+from orchestrator.model.container import CAPABILITIES, RESOURCE_LIMITS, is_namespaced_sysctl
+
+Condition: TypeAlias = Callable[[Node], str]
+"""Returns why the value is refused; empty for a value that is in force."""
+
+RUNTIMES = ("", "trice", "runc", "crun")
+"""Names that people give to an ordinary OCI runtime; trice is what runs it in any case."""
+
+_DEVICE_RULE = re.compile(r"[abc] ([0-9]+|\*):([0-9]+|\*) [rwm]{1,3}")
+
+
+def refused(why: str) -> Condition:
+    """Return the condition of a key that is never in force."""
+
+    def condition(_node: Node) -> str:
+        return why
+
+    return condition
+
+
+def _text(node: Node) -> str:
+    return text_of(node.value) if isinstance(node, Scalar) and node.value is not None else ""
+
+
+def mode(*words: str, others: bool = False) -> Condition:
+    """Return the condition of a namespace mode: one of the words, or with `others` another container's."""
+
+    def condition(node: Node) -> str:
+        text = _text(node)
+        kind, colon, name = text.partition(":")
+        if text in words or (others and colon and name and kind in ("service", "container")):
+            return ""
+        known = (*words, *(("service:NAME", "container:NAME") if others else ()))
+        return f"{text!r} is not supported; expected {', '.join(filter(None, known))}"
+
+    return condition
+
+
+def capability(node: Node) -> str:
+    name = _text(node).upper().removeprefix("CAP_")
+    return "" if name in (*CAPABILITIES, "ALL") else f"{_text(node)!r} is no capability"
+
+
+def security_option(node: Node) -> str:
+    return security.refusal(_text(node))
+
+
+def sysctls(node: Node) -> str:
+    for name in node.entries if isinstance(node, Map) else ():
+        if not is_namespaced_sysctl(name):
+            return f"{name} belongs to the whole host, not to a container"
+    return ""
+
+
+def ulimits(node: Node) -> str:
+    for name in node.entries if isinstance(node, Map) else ():
+        if name.upper() not in RESOURCE_LIMITS:
+            return f"{name!r} is no resource limit; expected {', '.join(RESOURCE_LIMITS).lower()}"
+    return ""
+
+
+def device_rule(node: Node) -> str:
+    text = _text(node)
+    return "" if _DEVICE_RULE.fullmatch(text) else f"{text!r} is no rule such as 'c 1:3 rwm'"
+
+
+def device(node: Node) -> str:
+    """One entry of `devices`: paths below /dev on both sides; `vendor/class=name` (CDI) is none."""
+    source, target, allowed = (
+        _text(find(node, key) or Scalar(None)) for key in ("source", "target", "permissions")
+    )
+    if not source.startswith("/dev/"):
+        return f"{source!r} is not a device below /dev"
+    if target and not target.startswith("/dev/"):
+        return f"{target!r} is not below the container's /dev"
+    return f"{allowed!r} is not of r, w, m" if set(allowed) - set("rwm") else ""
+
+
+def runtime(node: Node) -> str:
+    text = _text(node)
+    if text in RUNTIMES:
+        return ""
+    return f"trice runs containers itself; runtime {text!r} is unknown to it"

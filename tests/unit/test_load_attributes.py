@@ -1,0 +1,165 @@
+"""Attributes of a container: from the file to the runtime's types, and what is refused, at its place."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from orchestrator.errors import LoadErrors
+from orchestrator.load.decode import decode_document, encode_project
+from orchestrator.load.pipeline import load
+from orchestrator.load.request import Loaded, LoadRequest
+from orchestrator.model.project import Service, ServiceName
+from runtime.api import Blkio, BlkioDevice, Device, Limits, Mount, Namespaces, Security
+from tests.support.memory_source import MemorySource
+
+PROFILE = {
+    "defaultAction": "SCMP_ACT_ALLOW",
+    "syscalls": [{"names": ["chmod"], "action": "SCMP_ACT_ERRNO"}],
+}
+MIB = 1 << 20
+
+
+def loaded(body: str, **files: str) -> Loaded:
+    texts = {"compose.yaml": f"services:\n  db: {{image: i}}\n  web:\n    image: i\n    {body}\n"}
+    return load(LoadRequest(), MemorySource(texts | files))
+
+
+def service(body: str, **files: str) -> Service:
+    """Return the service, after the way through the stored document, too."""
+    project = loaded(body, **files).in_force()
+    again = decode_document(json.loads(json.dumps(encode_project(project))))
+    found = project.services[ServiceName("web")]
+    stored = again.services[ServiceName("web")]
+    for name in Service.__slots__:
+        if name != "place":
+            assert getattr(stored, name) == getattr(found, name)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("body", "attribute", "value"),
+    [
+        ("init: true", "init", True),
+        ("tty: true", "tty", True),
+        ("stdin_open: true", "open_stdin", True),
+        ("privileged: true", "privileged", True),
+        ("read_only: true", "is_read_only", True),
+        ("cap_add: [NET_ADMIN, CAP_SYS_TIME]", "cap_add", ("NET_ADMIN", "CAP_SYS_TIME")),
+        ("cap_drop: [ALL]", "cap_drop", ("ALL",)),
+        ("group_add: [audio, 5]", "group_add", ("audio", "5")),
+        ("shm_size: 1m", "shm_size_bytes", MIB),
+        ("oom_score_adj: -5", "oom_score_adj", -5),
+        ("sysctls: {net.core.somaxconn: 7}", "sysctls", {"net.core.somaxconn": "7"}),
+        ("sysctls: [kernel.shmmax=9]", "sysctls", {"kernel.shmmax": "9"}),
+        ("ulimits: {nofile: {soft: 5, hard: 9}, nproc: -1}", "ulimits",
+         {"nofile": (5, 9), "nproc": (-1, -1)}),
+        ("devices: [/dev/fuse, '/dev/a:/dev/b:r']", "devices",
+         (Device(source="/dev/fuse", target="/dev/fuse"),
+          Device(source="/dev/a", target="/dev/b", permissions="r"))),
+        ("device_cgroup_rules: ['c 1:* rw']", "device_cgroup_rules", ("c 1:* rw",)),
+        ("tmpfs: /a", "mounts", (Mount(kind="tmpfs", target="/a"),)),
+        ("tmpfs: ['/a:size=1m,mode=700', /b]", "mounts",
+         (Mount(kind="tmpfs", target="/a", options=("size=1m", "mode=700")), Mount(kind="tmpfs", target="/b"))),
+        ("pid: host", "namespaces", Namespaces(pid="host")),
+        ("ipc: shareable", "namespaces", Namespaces(ipc="shareable")),
+        ("pid: service:db", "namespaces", Namespaces(pid="service:db")),
+        ("ipc: container:x", "namespaces", Namespaces(ipc="container:x")),
+        ("uts: host", "namespaces", Namespaces(uts="host")),
+        ("cgroup: private", "namespaces", Namespaces(cgroup="private")),
+        ("userns_mode: host", "namespaces", Namespaces(userns="host")),
+        ("network_mode: none", "namespaces", Namespaces(network="none")),
+        ("network_mode: host", "namespaces", Namespaces(network="host")),
+        ("security_opt: ['no-new-privileges:true', 'seccomp:unconfined']", "security",
+         Security(no_new_privileges=True, seccomp="unconfined")),
+        ("security_opt: [seccomp=builtin, no-new-privileges=false]", "security", Security()),
+        ("security_opt: ['mask=/a:/b', unmask=ALL, systempaths=unconfined, apparmor=unconfined, 'label:disable']",
+         "security", Security(masked=("/a", "/b"), unmasked=("ALL",), systempaths_unconfined=True)),
+        ("cpu_shares: 512", "limits", Limits(cpu_shares=512)),
+        ("cpu_quota: 5000\n    cpu_period: 20000", "limits",
+         Limits(cpu_quota_us=5000, cpu_period_us=20_000)),
+        ("cpuset: 0-1", "limits", Limits(cpuset="0-1")),
+        ("cpu_rt_runtime: 400ms\n    cpu_rt_period: 1000000", "limits",
+         Limits(cpu_rt_runtime_us=400_000, cpu_rt_period_us=1_000_000)),
+        ("mem_limit: 8m\n    memswap_limit: -1\n    mem_reservation: 7m", "limits",
+         Limits(memory_bytes=8 * MIB, memory_swap_bytes=-1, memory_reservation_bytes=7 * MIB)),
+        ("mem_swappiness: 7", "limits", Limits(memory_swappiness=7)),
+        ("oom_kill_disable: true", "limits", Limits(oom_kill_disable=True)),
+        ("pids_limit: -1", "limits", Limits(pids=-1)),
+        ("deploy: {resources: {reservations: {cpus: '0.5', memory: 7m}}}", "limits",
+         Limits(memory_reservation_bytes=7 * MIB)),
+        ("blkio_config: {weight: 20, device_read_bps: [{path: /dev/x, rate: 1k}]}", "limits",
+         Limits(blkio=Blkio(weight=20, device_read_bps=(BlkioDevice(path="/dev/x", value=1024),)))),
+        ("runtime: runc", "namespaces", Namespaces()),
+        ("isolation: default", "namespaces", Namespaces()),
+    ],
+)  # fmt: skip
+def test_attributes_become_the_runtimes_types(body: str, attribute: str, value: object) -> None:
+    assert getattr(service(body), attribute) == value
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        ("cap_add: [WINGS]", "5:15: services.web.cap_add[0]: 'WINGS' is no capability"),
+        ("cap_drop: [CAP_]", "5:16: services.web.cap_drop[0]: 'CAP_' is no capability"),
+        ("sysctls: {kernel.core_pattern: x}", "kernel.core_pattern belongs to the whole host"),
+        ("sysctls: {vm.swappiness: 1}", "vm.swappiness belongs to the whole host"),
+        ("ulimits: {wings: 1}", "'wings' is no resource limit"),
+        ("devices: [/etc/passwd]", "'/etc/passwd' is not a device below /dev"),
+        ("devices: ['vendor.com/class=x']", "is not a device below /dev"),
+        ("devices: ['/dev/fuse:/srv/fuse']", "'/srv/fuse' is not below the container's /dev"),
+        ("devices: ['/dev/fuse:/dev/fuse:x']", "'x' is not of r, w, m"),
+        ("device_cgroup_rules: ['c 1:3']", "'c 1:3' is no rule such as"),
+        ("pid: private", "'private' is not supported; expected host, service:NAME"),
+        ("ipc: 'service:'", "'service:' is not supported"),
+        ("uts: private", "'private' is not supported"),
+        ("userns_mode: keep-id", "'keep-id' is not supported"),
+        ("network_mode: bridge", "'bridge' is not supported; expected none, host"),
+        ("security_opt: [apparmor=x]", "trice applies no AppArmor profiles"),
+        ("security_opt: ['label=user:x']", "trice applies no SELinux labels"),
+        ("security_opt: [no-new-privileges=maybe]", "expected true or false"),
+        ("security_opt: [systempaths=x]", "expected systempaths=unconfined"),
+        ("security_opt: [mask=a]", "expected absolute paths"),
+        ("security_opt: [wings]", "unknown security option 'wings'"),
+        ("runtime: kata", "runtime 'kata' is unknown to it"),
+        ("isolation: hyperv", "hyperv is not supported yet"),
+        ("cgroup_parent: /x", "in groups of its own"),
+        ("storage_opt: {size: 1g}", "the disk's is its limit"),
+        ("credential_spec: {file: x}", "on other platforms"),
+        ("cpu_count: 2", "write cpus"),
+        ("cpu_percent: 5", "write cpus"),
+        ("platform: linux/arm64", "not supported yet"),
+        ("gpus: all", "not supported yet"),
+        ("use_api_socket: true", "not supported yet"),
+        ("deploy: {resources: {reservations: {devices: [{capabilities: [gpu]}]}}}", "not supported yet"),
+        ("deploy: {resources: {reservations: {generic_resources: [{discrete_resource_spec: {kind: a, value: 1}}]}}}",
+         "not supported yet"),
+    ],
+)  # fmt: skip
+def test_what_is_not_in_force_is_refused_with_its_place(body: str, message: str) -> None:
+    found = loaded(body).refused
+    assert len(found) == 1, found
+    assert str(found[0]).startswith("compose.yaml:5:")
+    assert message in str(found[0])
+
+
+def test_a_profile_is_read_by_the_caller_and_becomes_part_of_the_document() -> None:
+    web = service("security_opt: [seccomp=sub/p.json]", **{"sub/p.json": json.dumps(PROFILE)})
+    assert web.security.seccomp is not None
+    assert json.loads(web.security.seccomp) == PROFILE
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, "p.json not found"),
+        ("{", "p.json is not JSON"),
+        ("[]", "p.json is not a JSON object"),
+    ],
+)
+def test_a_profile_that_cannot_be_read(content: str | None, message: str) -> None:
+    files = {} if content is None else {"p.json": content}
+    with pytest.raises(LoadErrors, match=message):
+        loaded("security_opt: [seccomp=p.json]", **files)
