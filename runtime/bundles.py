@@ -1,60 +1,43 @@
-"""OCI bundles run without keeper and manager: the verbs behind `trice-runtime`.
+"""OCI bundles run without keeper and manager: the life of a container behind `trice-runtime`.
 
-    <root>/<id>/           0700, made by create, removed by delete; flock on it is held by every verb
-        state.json         which process it is (runtime.container.state)
-        ready              there once set-up is done
-        exec.fifo          there until start; the container's init waits for a byte in it
-
+What lies on disk is `runtime.bundle_files`; more processes, pausing and the like are `runtime.bundle_processes`.
 The caller of `create` must run from a sealed memfd and be single-threaded (see `runtime.container.init`).
 """
 
 from __future__ import annotations
 
-import fcntl
 import os
-import re
 import shutil
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from errno import ENXIO
 from pathlib import Path
 
-import msgspec
-
 from runtime.api import HostFacts
-from runtime.cgroup import Hierarchy, open_hierarchy
-from runtime.container import init, program, wire
+from runtime.bundle_files import Place, is_name, make_place, place_at, read_bundle
+from runtime.cgroup import Group, Hierarchy, open_hierarchy
+from runtime.console import send_master
+from runtime.container import init, program
 from runtime.container.compile import BundleRoot, compile_program
+from runtime.container.hooks import Hooks, failures, hooks_of, inside, run_hooks
 from runtime.container.limits import limits_of
 from runtime.container.privileges import bundle_device_rules, may_mount
 from runtime.container.state import (
     BundleState,
     BundleStatus,
-    decode_state,
     observed_status,
     oci_document,
     require,
 )
-from runtime.errors import (
-    AlreadyExists,
-    InvalidSpec,
-    InvalidState,
-    LaunchFailed,
-    NotFound,
-    RuntimeFault,
-)
+from runtime.errors import InvalidSpec, InvalidState, NotFound, RuntimeFault
+from runtime.handshake import Ready, await_ready
 from runtime.linux import memfd, pidfd
-from runtime.linux.files import write_atomic
-from runtime.spec.config import OciConfig, decode_config
+from runtime.spec.config import OciConfig, Process
 
 KILL_WAIT_MS = 10_000
 """How long a killed container may take to be gone before that is an error."""
-CONFIG_LIMIT = 16 << 20
-
-_ID = re.compile(r"[A-Za-z0-9_+.-]{1,255}")
-_STATE, _READY, _FIFO = "state.json", "ready", "exec.fifo"
 _KILL = 9
 
 
@@ -65,62 +48,75 @@ class Bundles:
     root: Path
     cgroup_name: str
     facts: HostFacts
+    warn: Callable[[str], None]
+    """Told of what went wrong where nothing can be done about it any more."""
 
-    def create(self, container_id: str, bundle: Path) -> BundleState:
+    def create(
+        self, container_id: str, bundle: Path, *, console_socket: str | None = None
+    ) -> BundleState:
         """Set a container up to the point where only its program is missing; its init then waits for `start`.
 
-        stdin, stdout and stderr are the caller's. Raises AlreadyExists, InvalidSpec, LaunchFailed, KernelRefused;
-        nothing is left then.
+        stdin, stdout and stderr are the caller's; a terminal's master is sent to the unix socket `console_socket`.
+        Raises AlreadyExists, InvalidSpec, LaunchFailed, KernelRefused; nothing is left then.
         """
-        if not memfd.runs_sealed():
-            raise RuntimeFault("cannot create a container: this process is not sealed")
-        _check_id(container_id)
-        config = _read_config(bundle)
-        directory = self._make_directory(container_id)
+        require_sealed()
+        config = read_bundle(bundle)
+        hooks = hooks_of(config)
+        check_console(config.process, console_socket)
+        place = make_place(self.root, container_id, self.facts.boot_id)
         try:
-            with _locked(directory):
-                return self._create(container_id, bundle, config, directory)
+            with place.locked():
+                place.write_config(config)
+                return self._create(place, bundle, config, hooks, console_socket)
         except BaseException as error:
-            self._undo(container_id, config, directory, error)
+            self._undo(place, config, hooks, error)
             raise
 
     def start(self, container_id: str) -> None:
-        """Let a created container execute its program. Raises NotFound, InvalidState."""
-        directory = self._directory(container_id)
-        with _locked(directory):
-            status = self._status(directory)
-            require(status, allowed=status.can_start(), what=_named(container_id), verb="start")
-            fifo = directory / _FIFO
-            try:
-                fd = os.open(fifo, os.O_WRONLY | os.O_NONBLOCK | os.O_NOFOLLOW)
-            except OSError as error:
-                if error.errno != ENXIO:
+        """Let a created container execute its program. Raises NotFound, InvalidState.
+
+        When a startContainer hook fails the container is killed, and that is raised.
+        """
+        # [lazy] the other verbs do without
+        from runtime.bundle_processes import run_start_hooks
+
+        place = self.place(container_id)
+        with place.locked():
+            status = self.status(place)
+            require(status, allowed=status.can_start(), what=place.name, verb="start")
+            hooks = hooks_of(place.config())
+            if hooks.start_container:
+                document = oci_document(place.state(), status)
+                try:
+                    run_start_hooks(self, place, hooks.start_container, document)
+                except RuntimeFault:
+                    self._kill_all(place)
                     raise
-                raise InvalidState(_named(container_id), "stopped", "start") from None
-            try:
-                os.write(fd, b"1")
-            finally:
-                os.close(fd)
-            fifo.unlink()
+            self._release(place)
+            document = oci_document(place.state(), BundleStatus.RUNNING)
+            self._tell(failures("poststart", hooks.poststart, document, directory=_folder(place)))
 
     def state(self, container_id: str) -> dict[str, object]:
         """Return the state document. Raises NotFound."""
-        directory = self._directory(container_id)
-        return oci_document(_read_state(directory), self._status(directory))
+        place = self.place(container_id)
+        return oci_document(place.state(), self.status(place))
 
-    def kill(self, container_id: str, signal: int) -> None:
-        """Send a signal to the container's process, and to no other (security.md row 28).
+    def kill(self, container_id: str, signal: int, *, is_for_all: bool = False) -> None:
+        """Send a signal to the container's process, and to no other (security.md row 28); or to all that are in it.
 
         Raises NotFound, InvalidState when it is stopped.
         """
-        directory = self._directory(container_id)
-        process = self._open_process(directory)
+        place = self.place(container_id)
+        if is_for_all:
+            self._kill_members(place, signal)
+            return
+        process = place.process()
         if process is None:
-            raise InvalidState(_named(container_id), "stopped", "kill")
+            raise InvalidState(place.name, "stopped", "kill")
         try:
             pidfd.send_signal(process, signal)
         except ProcessLookupError:
-            raise InvalidState(_named(container_id), "stopped", "kill") from None
+            raise InvalidState(place.name, "stopped", "kill") from None
         finally:
             os.close(process)
 
@@ -132,77 +128,95 @@ class Bundles:
         Raises NotFound, InvalidState. Can be done again after any interruption.
         """
         try:
-            directory = self._directory(container_id)
+            place = self.place(container_id)
         except NotFound:
             if force:
                 return
             raise
-        with _locked(directory):
+        with place.locked():
             try:
-                state = _read_state(directory)
+                state = place.state()
             except NotFound:
                 if not force:
                     raise
-                shutil.rmtree(directory)  # a create that was killed before it had a process
+                shutil.rmtree(place.directory)  # a create that was killed before it had a process
                 return
-            status = self._status(directory)
-            allowed = force or status.can_delete()
-            require(status, allowed=allowed, what=_named(container_id), verb="delete")
-            self._end(container_id, directory, state)
-            shutil.rmtree(directory)
+            status = self.status(place)
+            require(status, allowed=force or status.can_delete(), what=place.name, verb="delete")
+            hooks = hooks_of(place.config())
+            self._end(place, state)
+            shutil.rmtree(place.directory)
         self._leave_no_empty_groups()
+        self._poststop(hooks, state)
 
     def wait(self, container_id: str) -> int:
         """Wait for the end of a container that this very process created; return its wait status."""
-        process = self._open_process(self._directory(container_id))
+        place = self.place(container_id)
+        process = place.process()
         if process is None:
-            raise InvalidState(_named(container_id), "stopped", "wait for")
+            raise InvalidState(place.name, "stopped", "wait for")
         try:
-            pidfd.wait_ended(process, -1)
-            status = pidfd.reap(process)
+            return wait_status(process)
         finally:
             os.close(process)
-        if status is None:
-            raise RuntimeFault(f"cannot wait for {_named(container_id)}: it has no status")
-        return status
+
+    # ------------------------------------------------------------------ for who acts on one of them
+
+    def place(self, container_id: str) -> Place:
+        """Return where the container is. Raises NotFound, InvalidSpec."""
+        place = place_at(self.root, container_id, self.facts.boot_id)
+        if not place.directory.is_dir():
+            raise NotFound(f"container {container_id} does not exist")
+        return place
+
+    def places(self) -> tuple[Place, ...]:
+        """Return all containers, by id; half-made ones, too."""
+        if not self.root.is_dir():
+            return ()
+        names = sorted(entry.name for entry in self.root.iterdir() if is_name(entry.name))
+        return tuple(place_at(self.root, name, self.facts.boot_id) for name in names)
+
+    def status(self, place: Place) -> BundleStatus:
+        """Return where it is in its life. Raises NotFound for one that is half-made."""
+        process = place.process()
+        if process is not None:
+            os.close(process)
+        return observed_status(
+            is_alive=process is not None,
+            is_ready=place.is_ready(),
+            has_fifo=place.fifo.exists(),
+            is_frozen=process is not None and self.group(place).is_frozen(),
+        )
+
+    def group(self, place: Place) -> Group:
+        """Return its group, whether it is there or not."""
+        return self._hierarchy().open(place.state().group)
 
     # ------------------------------------------------------------------ create
 
-    def _make_directory(self, container_id: str) -> Path:
-        self.root.mkdir(parents=True, exist_ok=True, mode=0o700)
-        directory = self.root / container_id
-        try:
-            directory.mkdir(mode=0o700)
-        except FileExistsError:
-            raise AlreadyExists(f"{_named(container_id)} exists already") from None
-        return directory
-
     def _create(
-        self, container_id: str, bundle: Path, config: OciConfig, directory: Path
+        self,
+        place: Place,
+        bundle: Path,
+        config: OciConfig,
+        hooks: Hooks,
+        console: str | None,
     ) -> BundleState:
-        fifo = directory / _FIFO
-        os.mkfifo(fifo, 0o600)
-        group_name = self._group_name(container_id, config)
-        hierarchy = self._hierarchy()
-        hierarchy.prepare()
-        group = hierarchy.create(
-            group_name,
-            limits_of(config.linux.resources),
-            devices=bundle_device_rules(config.linux.resources.devices),
-            is_everywhere=may_mount(config),
-        )
+        os.mkfifo(place.fifo, 0o600)
+        group_name = self._group_name(place.container_id, config)
+        group = self._make_group(group_name, config)
         document = compile_program(
             config,
             facts=self.facts,
-            rootfs=BundleRoot(path=_root_path(config, bundle)),
+            rootfs=BundleRoot(path=config.root.path if config.root else ""),
             cgroup_procs=group.procs_files,
-            wait_fifo=str(fifo),
+            wait_fifo=str(place.fifo),
         )
         prepared = program.prepare(document)
         launched = init.launch(prepared, (0, 1, 2))
         try:
             state = BundleState(
-                id=container_id,
+                id=place.container_id,
                 bundle=str(bundle),
                 group=group_name,
                 pid=launched.pid,
@@ -211,84 +225,106 @@ class Bundles:
                 created_at_ns=time.time_ns(),
                 annotations=config.annotations,
             )
-            _write(directory / _STATE, msgspec.json.encode(state))
-            _await_ready(prepared, launched)
-            _write(directory / _READY, b"")
+            place.write_state(state)
+            told = await_ready(
+                prepared, launched, run_hooks=lambda: _run_early(hooks, state, launched.pidfd)
+            )
+            hand_over(told, console)
+            place.set_ready()
         finally:
             os.close(launched.sync_fd)
             os.close(launched.pidfd)
         return state
 
-    def _undo(
-        self, container_id: str, config: OciConfig, directory: Path, error: BaseException
-    ) -> None:
+    def _make_group(self, name: str, config: OciConfig) -> Group:
+        hierarchy = self._hierarchy()
+        is_elsewhere = name.startswith("/")
+        if not is_elsewhere:
+            hierarchy.prepare()
+        elif hierarchy.open(name).is_populated():
+            raise InvalidSpec("linux.cgroupsPath", f"processes that are not ours are in {name}")
+        return hierarchy.create(
+            name,
+            limits_of(config.linux.resources),
+            devices=bundle_device_rules(config.linux.resources.devices),
+            is_everywhere=is_elsewhere or may_mount(config),
+        )
+
+    def _undo(self, place: Place, config: OciConfig, hooks: Hooks, error: BaseException) -> None:
         """Take back a create that failed; what goes wrong here is noted on the first error, not in its place."""
         try:
             with suppress(NotFound):
-                self._end(container_id, directory, _read_state(directory))
+                state = place.state()
+                self._end(place, state)
+                self._poststop(hooks, state)
             with suppress(InvalidSpec):
-                self._hierarchy().open(self._group_name(container_id, config)).remove()
-            shutil.rmtree(directory)
+                group = self._hierarchy().open(self._group_name(place.container_id, config))
+                if not group.is_populated():
+                    group.remove()
+            shutil.rmtree(place.directory)
             self._leave_no_empty_groups()
         except (RuntimeFault, OSError) as second:
             error.add_note(f"and cannot clean up after it: {second}")
 
     # ------------------------------------------------------------------ the process and its group
 
-    def _directory(self, container_id: str) -> Path:
-        _check_id(container_id)
-        directory = self.root / container_id
-        if not directory.is_dir():
-            raise NotFound(f"no such container: {container_id}")
-        return directory
-
-    def _status(self, directory: Path) -> BundleStatus:
-        process = self._open_process(directory)
-        if process is not None:
-            os.close(process)
-        return observed_status(
-            is_alive=process is not None,
-            is_ready=(directory / _READY).exists(),
-            has_fifo=(directory / _FIFO).exists(),
-        )
-
-    def _open_process(self, directory: Path) -> int | None:
-        """Return a pidfd of the container's process, None when that process is no more.
-
-        The pidfd comes first and the start time is compared after: so it cannot be of a later process.
-        """
-        state = _read_state(directory)
-        if state.boot_id != self.facts.boot_id:
-            return None
+    def _release(self, place: Place) -> None:
+        """Let init go on to its program."""
         try:
-            process = pidfd.open_process(state.pid)
-        except ProcessLookupError:
-            return None
-        if pidfd.start_time(state.pid) == state.start_time and not pidfd.has_ended(process):
-            return process
-        os.close(process)
-        return None
+            fd = os.open(place.fifo, os.O_WRONLY | os.O_NONBLOCK | os.O_NOFOLLOW)
+        except OSError as error:
+            if error.errno != ENXIO:
+                raise
+            raise InvalidState(place.name, "stopped", "start") from None
+        try:
+            os.write(fd, b"1")
+        finally:
+            os.close(fd)
+        place.fifo.unlink()
 
-    def _end(self, container_id: str, directory: Path, state: BundleState) -> None:
+    def _kill_members(self, place: Place, signal: int) -> None:
+        """Send a signal to every process of the group, each by pidfd after a second look that it is one of it."""
+        group = self.group(place)
+        members = group.pids()
+        if not members:
+            raise InvalidState(place.name, "stopped", "kill")
+        if signal == _KILL:
+            group.kill()
+            return
+        for pid in members:
+            with suppress(ProcessLookupError):
+                _signal_member(group, pid, signal)
+
+    def _kill_all(self, place: Place) -> None:
+        """Kill the container and wait until it is gone. Idempotent."""
+        self.group(place).kill()
+        process = place.process()
+        if process is None:
+            return
+        try:
+            with suppress(ProcessLookupError):
+                pidfd.send_signal(process, _KILL)
+            if not pidfd.wait_ended(process, KILL_WAIT_MS):
+                told = f"still running {KILL_WAIT_MS / 1000:.0f} s after SIGKILL"
+                raise InvalidState(place.name, told, "delete")
+            with suppress(ChildProcessError):
+                pidfd.reap(process)
+        finally:
+            os.close(process)
+
+    def _end(self, place: Place, state: BundleState) -> None:
         """Kill what is left of its processes and remove its group. Idempotent."""
-        group = self._hierarchy().open(state.group)
-        group.kill()
-        process = self._open_process(directory)
-        if process is not None:
-            try:
-                with suppress(ProcessLookupError):
-                    pidfd.send_signal(process, _KILL)
-                if not pidfd.wait_ended(process, KILL_WAIT_MS):
-                    raise InvalidState(
-                        _named(container_id),
-                        f"still running {KILL_WAIT_MS / 1000:.0f} s after SIGKILL",
-                        "delete",
-                    )
-                with suppress(ChildProcessError):
-                    pidfd.reap(process)
-            finally:
-                os.close(process)
-        group.remove()
+        self._kill_all(place)
+        self._hierarchy().open(state.group).remove()
+
+    def _poststop(self, hooks: Hooks, state: BundleState) -> None:
+        document = oci_document(state, BundleStatus.STOPPED)
+        folder = state.bundle if Path(state.bundle).is_dir() else "/"
+        self._tell(failures("poststop", hooks.poststop, document, directory=folder))
+
+    def _tell(self, said: Iterator[str]) -> None:
+        for text in said:
+            self.warn(text)
 
     def _hierarchy(self) -> Hierarchy:
         return open_hierarchy(self.facts, self.cgroup_name)
@@ -300,101 +336,79 @@ class Bundles:
             hierarchy.vacate()
 
     def _group_name(self, container_id: str, config: OciConfig) -> str:
-        """Return the name below our own group that linux.cgroupsPath asks for; the id when it asks for none.
+        """Return where linux.cgroupsPath puts the group: at that absolute path, or by name below our own.
 
-        Anything that is not directly below it is refused: no path of a bundle leads out (security.md row 8).
+        No path of a bundle leads out of where it begins (security.md row 8); the group of a container of ours by its
+        path is that very container's, so a bundle may not take it.
         """
         path = config.linux.cgroups_path
         if not path:
             return container_id
-        ours = f"/{self.cgroup_name}/c/"
-        name = path.removeprefix(ours)
-        if not _ID.fullmatch(name) or set(name) == {"."}:
+        ours = f"/{self.cgroup_name}/"
+        if path.startswith(f"{ours}c/") and is_name(path.removeprefix(f"{ours}c/")):
+            return path.removeprefix(f"{ours}c/")
+        parts = path.split("/")[1:] if path.startswith("/") else [path]
+        if not all(map(is_name, parts)) or path.startswith(ours):
             raise InvalidSpec(
-                "linux.cgroupsPath", f"{path!r} is neither NAME nor {ours}NAME, which trice can use"
+                "linux.cgroupsPath", f"{path!r} is neither NAME nor an absolute path of names"
             )
-        return name
+        return path
 
 
-def _await_ready(prepared: program.Prepared, launched: init.Launched) -> None:
-    """Return when the child is set up. Raises LaunchFailed with what it reports, or when it dies silently."""
-    frame = os.read(launched.sync_fd, wire.MAX_FRAME + 1)
-    if not frame:
-        raise LaunchFailed(
-            step="set up the container", errno=0, reason="its init was killed (out of memory?)"
-        )
-    if wire.decode(frame)[0] == wire.READY:
-        return
-    pidfd.wait_ended(launched.pidfd, KILL_WAIT_MS)
-    raise launch_failed(prepared, frame)
+def require_sealed() -> None:
+    """Raise RuntimeFault unless this process may make a child that enters a container (security.md row 1)."""
+    if not memfd.runs_sealed():
+        raise RuntimeFault("cannot enter a container: this process is not sealed")
 
 
-def launch_failed(prepared: program.Prepared, frame: bytes) -> LaunchFailed:
-    """Return the error that a FAILED frame of this program tells."""
-    told = program.failure(prepared, frame)
-    return LaunchFailed(
-        step=str(told["step"]),
-        errno=int(told["errno"]),
-        reason=str(told["reason"]),
-        path=str(told["path"]),
-    )
+def wait_status(process: int) -> int:
+    """Wait for the end of a child of ours and return its wait status. Raises RuntimeFault for one that has none."""
+    pidfd.wait_ended(process, -1)
+    status = pidfd.reap(process)
+    if status is None:
+        raise RuntimeFault("cannot wait for the process: it has no status")
+    return status
 
 
-def _check_id(container_id: str) -> None:
-    if not _ID.fullmatch(container_id) or container_id in (".", ".."):
-        raise InvalidSpec("container id", f"{container_id!r} is not letters, digits and _ + . -")
-
-
-def _named(container_id: str) -> str:
-    return f"container {container_id}"
-
-
-def _read_config(bundle: Path) -> OciConfig:
-    """Return the bundle's config, with relative bind sources made absolute (config.md §Mounts)."""
-    path = bundle / "config.json"
+def _signal_member(group: Group, pid: int, signal: int) -> None:
+    """Send it a signal, after a second look that the pid is still of the group."""
+    process = pidfd.open_process(pid)
     try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise InvalidSpec(str(path), f"cannot read it: {error.strerror}") from error
-    if len(data) > CONFIG_LIMIT:
-        raise InvalidSpec(str(path), f"{len(data)} bytes are too many")
-    config = decode_config(data, where=str(path))
-    mounts = tuple(
-        msgspec.structs.replace(mount, source=str(bundle / mount.source))
-        if mount.type == "bind" or {"bind", "rbind"} & set(mount.options)
-        else mount
-        for mount in config.mounts
-    )
-    return msgspec.structs.replace(config, mounts=mounts)
-
-
-def _root_path(config: OciConfig, bundle: Path) -> str:
-    if config.root is None or not config.root.path:
-        raise InvalidSpec("root.path", "is missing")
-    return str(bundle / config.root.path)
-
-
-def _read_state(directory: Path) -> BundleState:
-    path = directory / _STATE
-    try:
-        data = path.read_bytes()
-    except FileNotFoundError:
-        raise NotFound(f"no such container: {directory.name} (half-made; delete --force)") from None
-    return decode_state(data, where=str(path))
-
-
-def _write(path: Path, data: bytes) -> None:
-    write_atomic(str(path), data, fsync=False)
-
-
-@contextmanager
-def _locked(directory: Path) -> Iterator[None]:
-    """Hold the container's lock: one verb at a time. Raises NotFound when it was deleted meanwhile."""
-    fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX)
-        if not directory.exists():
-            raise NotFound(f"no such container: {directory.name}")
-        yield
+        if pid in group.pids():
+            pidfd.send_signal(process, signal)
     finally:
-        os.close(fd)
+        os.close(process)
+
+
+def _run_early(hooks: Hooks, state: BundleState, process: int) -> None:
+    """Run what comes before the pivot: the child has stopped for it."""
+    document = oci_document(state, BundleStatus.CREATING)
+    run_hooks("prestart", hooks.prestart, document, directory=state.bundle)
+    run_hooks("createRuntime", hooks.create_runtime, document, directory=state.bundle)
+    if hooks.create_container:
+        with inside(process):
+            run_hooks("createContainer", hooks.create_container, document, directory=state.bundle)
+
+
+def check_console(process: Process | None, console: str | None) -> None:
+    """Raise InvalidSpec unless there is somebody to take a terminal, and a terminal to take."""
+    wants = bool(process and process.terminal)
+    if wants and console is None:
+        raise InvalidSpec("process.terminal", "somebody must take it: give --console-socket")
+    if console is not None and not wants:
+        raise InvalidSpec("--console-socket", "is of no use without process.terminal")
+
+
+def hand_over(told: Ready, console: str | None) -> None:
+    """Send the terminal's master, if there is one, to whoever takes it; ours is closed."""
+    if told.master is None or console is None:
+        return
+    try:
+        send_master(console, told.master)
+    finally:
+        os.close(told.master)
+
+
+def _folder(place: Place) -> str:
+    bundle = place.state().bundle
+    return bundle if Path(bundle).is_dir() else "/"

@@ -32,6 +32,8 @@ _KINDS = {
 _PROC_NAMES = {"network": "net", "uts": "uts", "ipc": "ipc", "cgroup": "cgroup"}
 """Namespaces that can be joined, as /proc/PID/ns calls them."""
 
+EARLY_HOOKS = ("prestart", "createRuntime", "createContainer")
+"""Those that run before the pivot (config.md §POSIX-platform Hooks)."""
 _NO_NODES = ("mqueue", "pts", "shm")
 """What lies below /dev and is no /dev."""
 _UNUSABLE_IN_OVERLAY = frozenset(",:\\")
@@ -91,6 +93,7 @@ def compile_program(
         *(["read_only", path] for path in _paths(config.linux.readonly_paths, "readonlyPaths")),
         *_mask_ops(config),
         *_terminal_ops(process),
+        *_hook_ops(config, wait_fifo),
         ["pivot"],
         *_host_name_ops(config),
         ["close_fds"],
@@ -126,7 +129,6 @@ def _checked(config: OciConfig) -> Process:
     refused = (
         ("process.apparmorProfile", process.apparmor_profile),
         ("process.selinuxLabel", process.selinux_label),
-        ("hooks", any(config.hooks.values())),
         ("linux.uidMappings", linux.uid_mappings),
         ("linux.gidMappings", linux.gid_mappings),
         ("linux.mountLabel", linux.mount_label),
@@ -268,6 +270,14 @@ def _paths(paths: Sequence[str], name: str) -> Sequence[str]:
         if not path.startswith("/"):
             raise InvalidSpec(f"linux.{name}[{index}]", f"{path!r} must be absolute")
     return paths
+
+
+def _hook_ops(config: OciConfig, wait_fifo: str | None) -> Iterator[Op]:
+    """Yield the stop for hooks; only who makes a container in two steps knows of hooks at all."""
+    if wait_fifo is None and any(config.hooks.values()):
+        raise InvalidSpec("hooks", "only trice-runtime has them")
+    if any(config.hooks.get(name) for name in EARLY_HOOKS):
+        yield ["wait_hooks"]
 
 
 def _host_name_ops(config: OciConfig) -> Iterator[Op]:

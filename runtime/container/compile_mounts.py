@@ -25,7 +25,7 @@ ATTRIBUTE_OPTIONS = (
     "ro", "nosuid", "nodev", "noexec", "noatime", "strictatime", "nodiratime", "nosymfollow",
 )  # fmt: skip
 """Options that are attributes of a mount, in the order in which a program lists them."""
-_DEFAULT_OPTIONS = frozenset({
+DEFAULT_OPTIONS = frozenset({
     "defaults", "rw", "suid", "dev", "exec", "relatime", "atime", "diratime", "async", "symfollow", "private",
     "rprivate",
 })  # fmt: skip
@@ -161,7 +161,7 @@ def _split_options(mount: OciMount, where: str) -> tuple[str, Sequence[str]]:
     if refused:
         raise InvalidSpec(f"{where}.options", f"{refused[0]!r} is not supported")
     attributes = [name for name in ATTRIBUTE_OPTIONS if name in wanted]
-    known = {*ATTRIBUTE_OPTIONS, *_DEFAULT_OPTIONS, *_RECURSIVE}
+    known = {*ATTRIBUTE_OPTIONS, *DEFAULT_OPTIONS, *_RECURSIVE}
     return ",".join(attributes), tuple(option for option in mount.options if option not in known)
 
 

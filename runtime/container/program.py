@@ -270,6 +270,7 @@ OPERATIONS: Mapping[str, Operation] = {
     "umask": Operation(steps_process.set_umask, "i", "set umask"),
     "find": Operation(steps_process.find, "s", "execute"),
     "ready": Operation(steps_process.ready, "", "report"),
+    "wait_hooks": Operation(steps_process.wait_hooks, "", "wait for hooks"),
     "wait_start": Operation(steps_process.wait_start, "", "wait for start"),
     "execute": Operation(steps_process.execute, "S", "execute", _argv),
 }  # fmt: skip

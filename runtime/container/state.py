@@ -1,6 +1,10 @@
 """The life of a bundle's container in the words of the OCI runtime-spec (runtime.md §State), and what is kept of it.
 
     creating ── ready ──► created ── start ──► running ── its process ends ──► stopped ── delete ──► (gone)
+                                              │     ▲
+                                            pause  resume
+                                              ▼     │
+                                              paused
 
 What is kept is how to find the process again; whether it lives is asked of the kernel every time.
 """
@@ -24,13 +28,27 @@ class BundleStatus(StrEnum):
     CREATING = "creating"
     CREATED = "created"
     RUNNING = "running"
+    PAUSED = "paused"
+    """Not the specification's, but every runtime's word for a running one that stands still."""
     STOPPED = "stopped"
 
     def can_start(self) -> bool:
         return self is BundleStatus.CREATED
 
     def can_kill(self) -> bool:
+        return self in (BundleStatus.CREATED, BundleStatus.RUNNING, BundleStatus.PAUSED)
+
+    def can_execute(self, *, ignores_paused: bool = False) -> bool:
+        """One more process; in a paused one it stands still with the others, so that needs to be asked for."""
+        if self is BundleStatus.PAUSED:
+            return ignores_paused
         return self in (BundleStatus.CREATED, BundleStatus.RUNNING)
+
+    def can_pause(self) -> bool:
+        return self in (BundleStatus.CREATED, BundleStatus.RUNNING)
+
+    def can_resume(self) -> bool:
+        return self is BundleStatus.PAUSED
 
     def can_delete(self) -> bool:
         """Without force."""
@@ -44,7 +62,7 @@ class BundleState(msgspec.Struct, frozen=True, kw_only=True):
     id: str
     bundle: str
     group: str
-    """The name of its group below the instance's own."""
+    """The name of its group below the instance's own, or an absolute path in every hierarchy."""
     pid: int
     start_time: int
     """Field 22 of /proc/PID/stat: with the boot id it tells the process from a later one of the same number."""
@@ -59,12 +77,16 @@ def require(status: BundleStatus, *, allowed: bool, what: str, verb: str) -> Non
         raise InvalidState(what, status.value, verb)
 
 
-def observed_status(*, is_alive: bool, is_ready: bool, has_fifo: bool) -> BundleStatus:
-    """Return the status from what is seen: a live process, the sign that set-up is done, the start FIFO still there."""
+def observed_status(
+    *, is_alive: bool, is_ready: bool, has_fifo: bool, is_frozen: bool
+) -> BundleStatus:
+    """Return the status from what is seen: a live process, set-up done, the start FIFO still there, a frozen group."""
     if not is_alive:
         return BundleStatus.STOPPED
     if not is_ready:
         return BundleStatus.CREATING
+    if is_frozen:
+        return BundleStatus.PAUSED
     return BundleStatus.CREATED if has_fifo else BundleStatus.RUNNING
 
 

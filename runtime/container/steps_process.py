@@ -6,7 +6,7 @@ From here on every path is the container's own, so nothing is imported or looked
 from __future__ import annotations
 
 import os
-from errno import EACCES, EINVAL, ENOENT, ENOEXEC, ENOTDIR
+from errno import EACCES, ECANCELED, EINVAL, ENOENT, ENOEXEC, ENOTDIR
 from stat import S_ISCHR, S_ISDIR, S_ISFIFO, S_ISREG, S_ISSOCK
 
 from runtime.container import user, wire
@@ -182,6 +182,14 @@ def _why_not(path: str) -> int:
 
 def ready(child: Child) -> None:
     os.write(child.sync, wire.encode(wire.READY))
+
+
+def wait_hooks(child: Child) -> None:
+    """Sleep until the caller has run its hooks: our namespaces and mounts are made, the host's root is still ours."""
+    go_on = wire.encode(wire.HOOKS)
+    os.write(child.sync, go_on)
+    if os.read(child.sync, wire.MAX_FRAME) != go_on:
+        raise refuse(ECANCELED, "who makes this container has gone")
 
 
 def wait_start(child: Child) -> None:

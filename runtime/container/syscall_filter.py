@@ -9,7 +9,7 @@ from runtime.spec.config import Seccomp, SeccompArgument, SeccompRule
 WHERE = "linux.seccomp"
 EPERM = 1
 _NATIVE = {"amd64": "SCMP_ARCH_X86_64", "arm64": "SCMP_ARCH_AARCH64"}
-_ACTIONS = {
+ACTIONS = {
     "SCMP_ACT_KILL": bpf.RET_KILL_THREAD, "SCMP_ACT_KILL_THREAD": bpf.RET_KILL_THREAD,
     "SCMP_ACT_KILL_PROCESS": bpf.RET_KILL_PROCESS, "SCMP_ACT_TRAP": bpf.RET_TRAP, "SCMP_ACT_LOG": bpf.RET_LOG,
     "SCMP_ACT_ALLOW": bpf.RET_ALLOW, "SCMP_ACT_ERRNO": bpf.RET_ERRNO, "SCMP_ACT_TRACE": bpf.RET_TRACE,
@@ -73,11 +73,11 @@ def _comparison(argument: SeccompArgument, where: str) -> bpf.Comparison:
 
 
 def _action(name: str, number: int | None, where: str) -> int:
-    if name not in _ACTIONS:
+    if name not in ACTIONS:
         raise InvalidSpec(where, f"action {name!r} is not supported")
     if name not in _WITH_NUMBER:
-        return _ACTIONS[name]
+        return ACTIONS[name]
     value = EPERM if number is None else number
     if not 0 <= value <= 0xFFFF:
         raise InvalidSpec(where, f"errno {value}")
-    return _ACTIONS[name] | value
+    return ACTIONS[name] | value

@@ -1,12 +1,14 @@
-"""The handshake between a container's init and whoever launched it: one frame format, four things to say.
+"""The handshake between a container's init and whoever launched it: one frame format, five things to say.
 
     caller                                   child
       │ ◄── FAILED(step, errno, text) ──────── │   an op failed; it exits
       │ ◄── FDS + descriptor ───────────────── │   op "terminal": the master, by SCM_RIGHTS
+      │ ◄── HOOKS ─────────────────────────── │   op "wait_hooks": the caller's turn, before the pivot
+      │ ─── HOOKS ──────────────────────────► │   it may go on
       │ ◄── READY ─────────────────────────── │   op "ready": all is set up
       │ ◄── end of file ──────────────────────│   execve succeeded: CLOEXEC closed the socket
 
-Frames travel on a SOCK_SEQPACKET socket, so one read is one frame. Nothing is ever sent to the child.
+Frames travel on a SOCK_SEQPACKET socket, so one read is one frame. Nothing else is ever sent to the child.
 Import-light. Every byte is checked (security.md row 27): whoever holds the other end may be hostile.
 """
 
@@ -17,6 +19,7 @@ import _struct
 READY = 1
 FAILED = 2
 FDS = 3
+HOOKS = 4
 MAX_FRAME = 4096
 
 _HEADER = _struct.Struct("<BHi")
@@ -40,7 +43,7 @@ def decode(frame: bytes) -> tuple[int, int, int, str]:
     if not _HEADER.size <= len(frame) <= MAX_FRAME:
         raise ProtocolError(f"{len(frame)} bytes are no frame")
     tag, step, errno = _HEADER.unpack_from(frame)
-    if tag not in (READY, FAILED, FDS):
+    if tag not in (READY, FAILED, FDS, HOOKS):
         raise ProtocolError(f"unknown tag {tag}")
     if errno < 0:
         raise ProtocolError(f"errno {errno}")

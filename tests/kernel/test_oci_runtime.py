@@ -180,8 +180,8 @@ def test_the_life_of_a_container(oci: Oci, root_dir: Path) -> None:
     assert "cannot start container c1: it is stopped" in oci("start", "c1", code=1).stderr
 
     oci("delete", "c1")
-    assert oci("state", "c1", code=1).stderr == "trice-runtime: no such container: c1\n"
-    assert oci("delete", "c1", code=1).stderr == "trice-runtime: no such container: c1\n"
+    assert oci("state", "c1", code=1).stderr == "trice-runtime: container c1 does not exist\n"
+    assert oci("delete", "c1", code=1).stderr == "trice-runtime: container c1 does not exist\n"
     oci("delete", "--force", "c1")
     assert groups_of(root_dir) == []
     assert bundles_of(root_dir) == []
@@ -248,7 +248,7 @@ def test_delete_force_kills_and_can_be_interrupted_anywhere(oci: Oci, root_dir: 
 BAD_CONFIGS: dict[str, tuple[Callable[[Json], None], str]] = {
     "terminal": (
         lambda config: config["process"].update(terminal=True),
-        "process.terminal: is not supported yet",
+        "process.terminal: somebody must take it: give --console-socket",
     ),
     "missing command": (
         lambda config: config["process"].update(args=["nosuch"]),
@@ -263,12 +263,12 @@ BAD_CONFIGS: dict[str, tuple[Callable[[Json], None], str]] = {
         "cannot mount /data",
     ),
     "limit not in force": (
-        lambda config: config["linux"]["resources"].update(blockIO={"weight": 10}),
-        "blockIO",
+        lambda config: config["linux"]["resources"].update(rdma={"mlx5": {"hcaHandles": 1}}),
+        "rdma",
     ),
     "foreign cgroup": (
         lambda config: config["linux"].update(cgroupsPath="/../../escape"),
-        "linux.cgroupsPath: '/../../escape' is neither NAME nor",
+        "linux.cgroupsPath: '/../../escape' is neither NAME nor an absolute path of names",
     ),
     "memory too small": (
         lambda config: config["linux"]["resources"].update(memory={"limit": 4096}),
@@ -295,7 +295,7 @@ def test_options_that_are_refused_and_errors_in_the_log(oci: Oci, root_dir: Path
     said = oci.create("c1", "--console-socket", "/tmp/x", code=1)
     assert (
         said
-        == "trice-runtime: --console-socket: terminals are not supported yet; use terminal: false\n"
+        == "trice-runtime: --console-socket: is of no use without process.terminal\n"
     )
     for name in ("../x", "a/b", ".", ""):
         assert "container id" in oci("state", name, code=1).stderr
@@ -304,7 +304,7 @@ def test_options_that_are_refused_and_errors_in_the_log(oci: Oci, root_dir: Path
     log = root_dir / "log"
     oci("--log", str(log), "--log-format", "json", "state", "c9", code=1)
     entry = json.loads(log.read_text())
-    assert (entry["level"], entry["msg"]) == ("error", "no such container: c9")
+    assert (entry["level"], entry["msg"]) == ("error", "container c9 does not exist")
     assert oci("--version").stdout.splitlines()[1] == "spec: 1.0.2"
 
 
@@ -322,7 +322,7 @@ def test_another_root_is_another_instance(oci: Oci, root_dir: Path) -> None:
             stdin=subprocess.DEVNULL, stdout=log, stderr=log, timeout=20 * slow_factor(), check=False,
         )  # fmt: skip
     assert done.returncode == 0, (root_dir / "log").read_text()
-    assert oci("state", "c1", code=1).stderr == "trice-runtime: no such container: c1\n"
+    assert oci("state", "c1", code=1).stderr == "trice-runtime: container c1 does not exist\n"
     assert json.loads(oci("--root", str(other), "state", "c1").stdout)["status"] == "created"
     oci("--root", str(other), "delete", "--force", "c1")
     assert not list(other.iterdir())
