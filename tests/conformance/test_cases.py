@@ -1,0 +1,54 @@
+"""Every case of the tables, by trice alone; `make conformance` asks the reference tool as well."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+
+import pytest
+
+from tests.conformance.case import Case
+from tests.conformance.cases import CASES, SECTIONS
+from tests.conformance.fast import run, value_at
+from tests.conformance.marks import MARKS
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.id)
+def test_case(case: Case) -> None:
+    outcome = run(case)
+    if case.refused:
+        assert outcome.document is None, f"accepted: {outcome.document}"
+        assert case.refused in outcome.error
+        return
+    assert outcome.error == ""
+    found = {path: value_at(outcome.document, path) for path in case.gives}
+    assert found == dict(case.gives)
+    assert not case.warned or any(case.warned in text for text in outcome.warnings), (
+        outcome.warnings
+    )
+
+
+def test_ids_are_single_and_name_their_section() -> None:
+    twice = [name for name, count in Counter(case.id for case in CASES).items() if count > 1]
+    assert twice == []
+    without = [case.id for case in CASES if not re.match(r"§[0-9]+(\.[0-9])? \S", case.id)]
+    assert without == []
+
+
+def test_every_section_is_there_with_what_is_accepted_and_what_is_refused() -> None:
+    for section, needs_refusal in SECTIONS.items():
+        own = [case for case in CASES if re.match(rf"§{section}(\.[0-9])? ", case.id)]
+        assert any(not case.refused for case in own), section
+        assert any(case.refused for case in own) or not needs_refusal, section
+
+
+def test_every_mark_has_a_case_that_quotes_its_section() -> None:
+    for key, mark in MARKS.items():
+        own = [case for case in CASES if case.mark == key]
+        assert own, f"no case for {key}: {mark.says}"
+        for case in own:
+            assert case.id.startswith(f"§{mark.section} "), case.id
+
+
+def test_no_case_names_a_mark_that_is_not_there() -> None:
+    assert {case.mark for case in CASES} - {""} <= set(MARKS)
