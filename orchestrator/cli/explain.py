@@ -24,8 +24,8 @@ def command(settings: Settings, *, form: str, paths: tuple[str, ...]) -> None:
     """
     # [lazy] `--help` loads nothing
     from orchestrator.load.explain import explain, locate
-    from orchestrator.load.origins import Recording
     from orchestrator.load.pipeline import load_stack
+    from orchestrator.load.recording import Recording
     from orchestrator.load.source import SystemSource
     from orchestrator.ui.chains import chains, documents
 

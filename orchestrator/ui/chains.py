@@ -15,7 +15,7 @@ _WIDEST_PLACE = 44
 _WIDEST_VALUE = 160
 _NO_PLACE = {
     Kind.VARIABLE: "environment",
-    Kind.UNSET: "not set",
+    Kind.UNSET: "nowhere",
     Kind.DEFAULT: "default",
     Kind.NAME: "command line",
 }
