@@ -28,8 +28,8 @@ from runtime.api import (
 )
 from runtime.cgroup import Group, Hierarchy
 from runtime.cgroup.usage import usage_of
-from runtime.container.defaults import resources
 from runtime.container.exec import compile_exec, exec_process
+from runtime.container.limits import resources
 from runtime.errors import InvalidSpec, InvalidState
 from runtime.keeper.client import KeeperClient
 from runtime.linux import caps, tty
@@ -125,11 +125,14 @@ class LocalProcesses:
             return terminal
         if not record.request.open_stdin:
             raise InvalidState(_named(record), "without an open stdin", "attach to")
-        path = self._records.run_directory(container) / "stdin"
+        held = self._keeper.held(container, "stdin")
+        if held is None:
+            raise InvalidState(_named(record), "past the end of its stdin", "attach to")
         try:
-            return os.open(path, os.O_WRONLY | os.O_NOFOLLOW)
-        except FileNotFoundError:
-            raise InvalidState(_named(record), "past the end of its stdin", "attach to") from None
+            # An open file of its own: its flags are nobody else's.
+            return os.open(f"/proc/self/fd/{held}", os.O_WRONLY)
+        finally:
+            os.close(held)
 
     def close_stdin(self, container: ContainerId) -> None:
         record = self._running(container, "close the stdin of")

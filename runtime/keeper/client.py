@@ -154,14 +154,16 @@ class KeeperClient:
             reply.close()
 
     def _lend(self, entry: Living, held: Held) -> None:
-        """Give a new keeper the terminal that only we have held since the last one died."""
-        if entry.lacks_terminal and "terminal" in held.fds:
-            message: Message = {
-                "do": "lend",
-                "container": entry.container,
-                "attempt": entry.attempt,
-            }
-            self._request(message, fds=(held.fds["terminal"],)).close()
+        """Give a new keeper the terminal or stdin that only we have held since the last one died."""
+        for name in entry.lacks:
+            if name in held.fds:
+                message: Message = {
+                    "do": "lend",
+                    "container": entry.container,
+                    "attempt": entry.attempt,
+                    "name": name,
+                }
+                self._request(message, fds=(held.fds[name],)).close()
 
     def close(self) -> None:
         """Let go of the keeper and of all descriptors; no callback comes any more. Containers go on. Idempotent."""

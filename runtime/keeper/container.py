@@ -62,7 +62,7 @@ class Container:
             "pid": self.pid,
             "started_at_ns": self.started_at_ns,
             "adopted": self.is_adopted,
-            "lacks_terminal": self.is_tty and (self.stdio is None or not self.stdio.has_terminal),
+            "lacks": [*self.stdio.lacks] if self.stdio is not None else [],
         }
 
     def exit_event(self) -> Message:

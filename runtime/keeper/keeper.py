@@ -23,7 +23,7 @@ from runtime.keeper.protocol import (
     text_of,
 )
 from runtime.keeper.spawn import Launch, Spawner
-from runtime.keeper.stdio import Stdio
+from runtime.keeper.stdio import TERMINAL, Stdio
 from runtime.keeper.store import Refused, Store
 from runtime.linux import pidfd as process
 from runtime.linux.memfd import runs_sealed
@@ -227,12 +227,15 @@ class Keeper:
         return {}, ()
 
     def _lend(self, _peer: Peer, message: Message, fds: Fds) -> tuple[Message, Fds]:
-        """Take a terminal back from the manager that held it while there was no keeper."""
+        """Take back what the manager held while there was no keeper: a terminal, or the stdin that stays open."""
         container = self._containers.get(text_of(message, "container"))
-        if container is None or container.stdio is None or not container.is_tty or len(fds) != 1:
-            raise Refused("without a terminal")
-        if container.attempt == message.get("attempt") and not container.stdio.has_terminal:
-            container.stdio.give_terminal(os.dup(fds[0]))
+        name = text_of(message, "name")
+        if container is None or container.stdio is None or len(fds) != 1:
+            raise Refused("not there")
+        if container.attempt != message.get("attempt") or name not in container.stdio.lacks:
+            raise Refused("not in want of it")
+        give = container.stdio.give_terminal if name == TERMINAL else container.stdio.give_stdin
+        give(os.dup(fds[0]))
         return {}, ()
 
     def _forget(self, _peer: Peer, message: Message, _fds: Fds) -> tuple[Message, Fds]:

@@ -34,8 +34,8 @@ class Living:
     pid: int
     started_at_ns: int
     is_adopted: bool
-    lacks_terminal: bool = False
-    """It has one, and the keeper does not hold its master: who does should lend it."""
+    lacks: tuple[str, ...] = ()
+    """Of "terminal" and "stdin" what the keeper should hold and does not: who does should lend it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,7 +91,9 @@ class Reply:
                 pid=number(entry.get("pid")),
                 started_at_ns=number(entry.get("started_at_ns")),
                 is_adopted=entry.get("adopted") is True,
-                lacks_terminal=entry.get("lacks_terminal") is True,
+                lacks=tuple(
+                    map(str, lacks if isinstance(lacks := entry.get("lacks"), list) else [])
+                ),
             )
             for entry in (entries if isinstance(entries, list) else [])
             if isinstance(entry, dict)

@@ -61,7 +61,7 @@ class Spawner:
             make_fifos(container)
             container.unlink_process()
             container.stdio = Stdio(self._loop, container, self._null)
-            ends = open_container_ends(container, self._null)
+            ends = open_container_ends(container, container.stdio, self._null)
         except OSError as error:
             container.close()
             raise failed("open stdout, stderr and log", error) from None

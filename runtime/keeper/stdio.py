@@ -1,13 +1,13 @@
 """A container's streams: FIFOs by path or a terminal, and the log that output is moved to. Import-light.
 
     <run>/containers/<id>/stdout, stderr    opened for reading and writing for the container, for reading by the keeper
-                          stdin             for reading for the container; the keeper (and the manager, by "hold") keeps
-                                            it from its end; without the name it has been closed
+    stdin                                   the writing end of a pipe (a FIFO without a writer could not be opened again
+                                            by the container): while keeper or manager hold it, it has no end
     terminal                                its master: held by the keeper, and by the manager
 
 The container's own descriptor of its output is a reader too: no SIGPIPE is possible, and without a keeper it waits when
 the pipe is full until the next keeper opens the path again (reference: the container can read its own output back).
-A terminal cannot be opened again: a new keeper gets its master from the manager ("lend").
+A new keeper gets stdin and terminal from the manager ("lend").
 """
 
 from __future__ import annotations
@@ -37,28 +37,25 @@ DRAIN_CHUNK = 256 * 1024
 def make_fifos(container: Container) -> None:
     """Make its FIFOs, new ones: what an earlier attempt left open is not theirs."""
     os.makedirs(container.run_dir, 0o700, exist_ok=True)
-    wanted = () if container.is_tty else tuple(name for _, name in NAMES)
-    if container.has_stdin and not container.is_tty:
-        wanted = (*wanted, STDIN)
-    for name in (*(name for _, name in NAMES), STDIN):
+    for _, name in NAMES:
         path = f"{container.run_dir}/{name}"
-        _unlink(path)
-        if name in wanted:
+        try:  # noqa: SIM105 - contextlib is not in the keeper's import budget
+            os.unlink(path)
+        except FileNotFoundError:
+            pass
+        if not container.is_tty:
             os.mkfifo(path, 0o600)
 
 
-def open_container_ends(container: Container, null: int) -> tuple[int, int, int]:
-    """Return stdin, stdout and stderr for the container, which the caller owns. Raises OSError.
-
-    To be called when the keeper's own ends are open.
-    """
+def open_container_ends(container: Container, stdio: Stdio, null: int) -> tuple[int, int, int]:
+    """Return stdin, stdout and stderr for the container, which the caller owns. Raises OSError."""
     ends: list[int] = []
     try:
         if container.is_tty:
             ends.extend(os.dup(null) for _ in range(3))
             return ends[0], ends[1], ends[2]
         if container.has_stdin:
-            ends.append(os.open(f"{container.run_dir}/{STDIN}", os.O_RDONLY | os.O_NOFOLLOW))
+            ends.append(stdio.make_stdin())
         else:
             ends.append(os.dup(null))
         for _, name in NAMES:
@@ -78,34 +75,28 @@ def _grow(fd: int) -> None:
         return  # a smaller pipe costs wake-ups, nothing else
 
 
-def _unlink(path: str) -> None:
-    try:
-        os.unlink(path)
-    except FileNotFoundError:
-        return
-
-
 class Stdio:
     """The keeper's ends of one container's streams and their log. Owns and watches them until `close`."""
 
-    __slots__ = ("_log", "_loop", "_run_dir", "_stdin", "_streams", "_terminal")
+    __slots__ = ("_lacks", "_log", "_loop", "_stdin", "_streams", "_terminal")
 
     def __init__(self, loop: Loop, container: Container, null: int) -> None:
-        """Open its FIFOs and go on with the log; a terminal comes by `give_terminal`.
+        """Open its FIFOs and go on with the log; a terminal comes by `give_terminal`, a stdin by `make_stdin`.
 
         Raises OSError; nothing stays open then.
         """
         self._loop = loop
-        self._run_dir = container.run_dir
         self._streams: dict[int, int] = {}
         self._stdin = -1
         self._terminal = -1
+        self._lacks = [TERMINAL] if container.is_tty else [STDIN] if container.has_stdin else []
         log_dir = f"{container.lib_dir}/log"
         os.makedirs(log_dir, 0o700, exist_ok=True)
         self._log = Log(log_dir, null)
         try:
             if not container.is_tty:
-                self._open_streams(has_stdin=container.has_stdin)
+                for stream, name in NAMES:
+                    self._streams[stream] = _open_fifo(f"{container.run_dir}/{name}")
         except OSError:
             close_all(self._streams.values())
             self._log.close()
@@ -113,19 +104,10 @@ class Stdio:
         for stream, fd in self._streams.items():
             loop.watch_log(fd, _Taker(self, stream, fd).take)
 
-    def _open_streams(self, *, has_stdin: bool) -> None:
-        if has_stdin:
-            try:
-                # For both: it never blocks, and while we have it the container's reading end is not at its end.
-                self._stdin = _open_fifo(f"{self._run_dir}/{STDIN}", os.O_RDWR)
-            except FileNotFoundError:
-                self._stdin = -1  # it was closed, by a keeper before us
-        try:
-            for stream, name in NAMES:
-                self._streams[stream] = _open_fifo(f"{self._run_dir}/{name}", os.O_RDONLY)
-        except OSError:
-            self._let_stdin_go()
-            raise
+    @property
+    def lacks(self) -> tuple[str, ...]:
+        """What it should have and has not: whoever holds it may give it."""
+        return tuple(self._lacks)
 
     @property
     def held(self) -> tuple[tuple[str, int], ...]:
@@ -139,10 +121,6 @@ class Stdio:
         return tuple(found)
 
     @property
-    def has_terminal(self) -> bool:
-        return self._terminal >= 0
-
-    @property
     def dropped(self) -> int:
         """Bytes that no disk took, in this keeper's life."""
         return self._log.dropped
@@ -151,12 +129,26 @@ class Stdio:
         """Take over a terminal's master: what comes out of it is logged as stdout."""
         self._drop_terminal()
         self._terminal = master
+        self._lacks = []
         self._loop.watch_log(master, self._take_terminal)
+
+    def make_stdin(self) -> int:
+        """Make the container's stdin and return its reading end, the caller's."""
+        reader, writer = os.pipe()
+        self.give_stdin(writer)
+        return reader
+
+    def give_stdin(self, writer: int) -> None:
+        """Take over the writing end: as long as it is held the container's stdin has no end."""
+        self.close_stdin()
+        self._stdin = writer
 
     def close_stdin(self) -> None:
         """Let the container read the end, once what is in the pipe is read and no writer is left. Idempotent."""
-        _unlink(f"{self._run_dir}/{STDIN}")
-        self._let_stdin_go()
+        self._lacks = []
+        if self._stdin >= 0:
+            os.close(self._stdin)
+            self._stdin = -1
 
     def take(self, stream: int, fd: int, limit: int) -> int:
         """Move up to `limit` bytes to the log; return how many. At the end of the stream let go of it."""
@@ -186,7 +178,7 @@ class Stdio:
 
     def drain(self) -> None:
         """Move what the pipes hold now: at a container's end its last words are in the log before its end is told."""
-        self._let_stdin_go()
+        self.close_stdin()
         for stream, fd in tuple(self._streams.items()):
             left = DRAIN_BYTES
             while left > 0 and stream in self._streams:
@@ -204,14 +196,9 @@ class Stdio:
             self._loop.forget_log(fd)
         close_all(self._streams.values())
         self._streams.clear()
-        self._let_stdin_go()
+        self.close_stdin()
         self._drop_terminal()
         self._log.close()
-
-    def _let_stdin_go(self) -> None:
-        if self._stdin >= 0:
-            os.close(self._stdin)
-            self._stdin = -1
 
     def _drop_terminal(self) -> None:
         if self._terminal >= 0:
@@ -220,8 +207,8 @@ class Stdio:
             self._terminal = -1
 
 
-def _open_fifo(path: str, access: int) -> int:
-    fd = os.open(path, access | os.O_NONBLOCK | os.O_NOFOLLOW)
+def _open_fifo(path: str) -> int:
+    fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW)
     if not S_ISFIFO(os.fstat(fd).st_mode):
         os.close(fd)
         raise OSError(22, "not a FIFO", path)
