@@ -29,6 +29,7 @@ FAILED = 1
 _SEALED_VERBS = ("create", "exec", "run")
 _CALLERS_WORDS = {126: "permission denied", 127: "executable file not found in $PATH"}
 """By these texts callers (podman's cmd/podman, containerd) tell apart why a program could not be executed."""
+_NOT_FOUND = "not found in $PATH"
 
 
 class _Parser(argparse.ArgumentParser):
@@ -214,6 +215,7 @@ def _text(error: Exception) -> str:
     text = "; ".join([str(error), *getattr(error, "__notes__", ())])
     if isinstance(error, LaunchFailed) and error.step == "execute":
         words = _CALLERS_WORDS.get(error.exit_code, "")
+        text = text.replace(_NOT_FOUND, words) if error.exit_code == 127 else text
         text = f"{text} ({words})" if words.lower() not in text.lower() else text
     return text
 

@@ -281,7 +281,7 @@ def test_ambient_needs_inheritable_and_effective_needs_permitted() -> None:
 REFUSED: dict[str, tuple[Callable[[], OciConfig], str]] = {
     "no process": (lambda: a_bundle(process=None), "process: is missing"),
     "no command": (lambda: with_process(args=()), "process.args: is empty"),
-    "hooks": (lambda: a_bundle(hooks={"prestart": ({},)}), "hooks: is not supported yet"),
+    "hooks": (lambda: a_bundle(hooks={"prestart": ({},)}), "hooks: only trice-runtime has them"),
     "devices": (
         lambda: with_linux(devices=(LinuxDevice(type="c", path="/srv/x"),)),
         "linux.devices[0].path: '/srv/x' is not in /dev",
