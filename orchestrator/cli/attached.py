@@ -17,6 +17,8 @@ from orchestrator.model.human import SECOND_NS
 from orchestrator.ui.lines import LogPrinter
 from orchestrator.ui.tables import container_name, label
 
+_ENDING = (signal.SIGINT, signal.SIGTERM)
+"""Ctrl-C, and what service managers send."""
 _NOT_RUNNING = 409
 """The status of a kill that came too late: what was to be, is."""
 
@@ -47,14 +49,15 @@ class Attached:
         request = LogRequest(
             project=self._project, services=self._services, is_follow=True, since=since
         )
-        before = signal.signal(signal.SIGINT, self._interrupt)
+        before = {each: signal.signal(each, self._interrupt) for each in _ENDING}
         try:
             for record in follow(self._client, request):
                 printer.show(record)
             for worker in self._workers:
                 worker.join()
         finally:
-            signal.signal(signal.SIGINT, before)
+            for each, handler in before.items():
+                signal.signal(each, handler)
         if self._failures:
             raise self._failures[0]
         return 0

@@ -179,6 +179,22 @@ def test_attached_up_streams_stops_on_interrupt_and_keeps_the_containers(stack: 
     assert {item["State"] for item in stack.containers().values()} == {"exited"}
 
 
+def test_a_polite_end_of_attached_up_is_a_stop_too(stack: Trice) -> None:
+    """SIGTERM is what service managers send: nothing may go on running that nobody is with any more."""
+    stack.write(
+        "name: demo\nservices:\n  web:\n    image: busybox:test\n"
+        "    command: [sh, -c, \"trap 'exit 5' TERM; echo here; while :; do sleep 0.05; done\"]\n"
+    )
+    with stack.begin("up") as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "web-1  | here\n"
+        process.send_signal(signal.SIGTERM)
+        rest, told = finish(process)
+    assert process.returncode == 0, told
+    assert "web-1 exited with code 5" in rest
+    assert {item["State"] for item in stack.containers().values()} == {"exited"}
+
+
 def test_second_interrupt_kills(stack: Trice) -> None:
     stack.write(
         "name: demo\nservices:\n  stubborn:\n    image: busybox:test\n    stop_grace_period: 60s\n"
