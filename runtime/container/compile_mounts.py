@@ -31,9 +31,11 @@ DEFAULT_OPTIONS = frozenset({
 })  # fmt: skip
 """Options that say what is so anyway."""
 _REFUSED_OPTIONS = frozenset({
-    "shared", "rshared", "slave", "rslave", "unbindable", "runbindable", "remount", "tmpcopyup", "idmap", "ridmap",
+    "shared", "rshared", "slave", "rslave", "unbindable", "runbindable", "remount", "idmap", "ridmap",
     "mand", "sync", "dirsync", "lazytime",
 })  # fmt: skip
+COPY_UP = "tmpcopyup"
+"""A tmpfs begins with what the image has there: every OCI runtime's option, and what podman gives by itself."""
 _KERNEL_KINDS = {"proc": "/proc", "sysfs": "/sys", "devpts": "", "mqueue": "", "tmpfs": ""}
 """File systems that need no source; where one has its only place."""
 _OVER_PROC = frozenset(
@@ -96,6 +98,11 @@ def _of_mount(mount: OciMount, target: str, facts: HostFacts, where: str) -> Ite
     if not only_place and _is_below(target, "/proc"):
         raise InvalidSpec(f"{where}.destination", "nothing may be mounted over /proc")
     attributes, options = _split_options(mount, where)
+    if COPY_UP in mount.options:
+        if mount.type != "tmpfs":
+            raise InvalidSpec(f"{where}.options", f"{COPY_UP!r} is for a tmpfs only")
+        yield ["tmpfs_copied", target, attributes, [each for each in options if each != COPY_UP]]
+        return
     links = "follow" if mount.type == "tmpfs" else NO_LINKS
     yield ["mount", mount.type, target, attributes, list(options), links]
 

@@ -10,7 +10,7 @@ prepares programs.
 
 from __future__ import annotations
 
-from runtime.container import steps_join, steps_mount, steps_process, wire
+from runtime.container import steps_copy, steps_join, steps_mount, steps_process, wire
 from runtime.container.child import Child
 from runtime.linux import caps, lightjson, mount, ns, seccomp
 from runtime.linux.limits import RESOURCES
@@ -219,6 +219,10 @@ OPERATIONS: Mapping[str, Operation] = {
         lambda kind, target, attributes, options, links: (
             kind, target, _attribute_bits(attributes), _options(options), _is_word(links, NO_LINKS, "follow")
         ),
+    ),
+    "tmpfs_copied": Operation(
+        steps_copy.mount_copied, "ssS", "mount {0}",
+        lambda target, attributes, options: (target, _attribute_bits(attributes), _options(options)),
     ),
     "bind": Operation(
         steps_mount.bind, "sssss", "mount {1}",

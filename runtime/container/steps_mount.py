@@ -133,9 +133,9 @@ def mount_new(
 
     Strict is for the kernel's own file systems (/proc, /sys, /dev): a link there, or on the way, is refused.
     """
-    place = _make_place(child, target, directory=True, follow=not is_strict)
+    place = make_place(child, target, directory=True, follow=not is_strict)
     try:
-        _check_place(place, target, may_be_proc=False)
+        check_place(place, target, may_be_proc=False)
         tree = mount.new_filesystem(kind, options, attributes)
         _attach_kept(child, tree, place, target, is_kept=is_strict)
     finally:
@@ -164,7 +164,7 @@ def _inside(child: Child, path: str) -> tuple[int, str]:
     return (child.kept[best], path[len(best) :]) if best else (child.root, path)
 
 
-def _make_place(child: Child, path: str, *, directory: bool, follow: bool) -> int:
+def make_place(child: Child, path: str, *, directory: bool, follow: bool) -> int:
     root, name = _inside(child, path)
     return make_in_root(root, name, directory=directory, follow=follow)
 
@@ -190,9 +190,9 @@ def bind(
         is_directory = S_ISDIR(os.fstat(tree).st_mode)
         if attributes:
             mount.set_attributes(tree, attributes, recursive=is_recursive)
-        place = _make_place(child, target, directory=is_directory, follow=True)
+        place = make_place(child, target, directory=is_directory, follow=True)
         try:
-            _check_place(place, target, may_be_proc=may_be_proc)
+            check_place(place, target, may_be_proc=may_be_proc)
             if S_ISDIR(os.fstat(place).st_mode) != is_directory:
                 kinds = "directory on a file" if is_directory else "file on a directory"
                 raise refuse(ENOTDIR, f"it would put a {kinds}", target)
@@ -203,7 +203,7 @@ def bind(
         os.close(tree)
 
 
-def _check_place(place: int, target: str, *, may_be_proc: bool) -> None:
+def check_place(place: int, target: str, *, may_be_proc: bool) -> None:
     """Refuse to cover procfs (only what the compiler allows by name) or to mount on a link."""
     if S_ISLNK(os.fstat(place).st_mode):
         raise kernel_error(ENOTDIR, target)
@@ -241,7 +241,7 @@ def node(child: Child, path: str, mode: int, device: int, uid: int, gid: int) ->
     place = (
         _open_place(child, directory)
         if directory == "/dev"
-        else _make_place(child, directory, directory=True, follow=False)
+        else make_place(child, directory, directory=True, follow=False)
     )
     try:
         if mount.filesystem_magic(place) != mount.TMPFS_MAGIC:
