@@ -209,7 +209,6 @@ class V1Hierarchy:
     def prepare(self) -> None:
         for mount in self._mounts:
             self._make(mount, SYSTEM)
-        for mount in self._limited.values():
             self._make(mount, CONTAINERS)
 
     def leaf(self, name: str) -> Group:
