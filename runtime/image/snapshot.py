@@ -75,7 +75,10 @@ class Layers:
             return False
         staged = work / f"layer-{hex_of(diff_id)[:16]}"
         make_directory(staged)
-        (staged / "fs").mkdir(mode=0o755)
+        (staged / "fs").mkdir()
+        (staged / "fs").chmod(
+            0o755
+        )  # whatever our umask is: a layer need not say anything of its root
         reader = DigestReader(open_decompressed(blob, limits=limits))
         try:
             unpacked = unpack(reader, str(staged / "fs"), limits=limits)

@@ -422,6 +422,21 @@ def test_the_writable_layer_looks_like_the_images_root(
     assert os.stat(work).st_mode & 0o7777 == 0o700
 
 
+def test_a_root_that_no_entry_names_is_open_to_every_user_whatever_our_umask_is(
+    store: ImageStore, tmp_path: Path
+) -> None:
+    """The manager's is 077: with it such an image ran as root alone."""
+    layer = a_layer(a_file("bin/sh", b"#!", mode=0o755))
+    before = os.umask(0o077)
+    try:
+        (image,) = store.load(docker_archive(tmp_path / "image.tar", layer))
+    finally:
+        os.umask(before)
+    (directory,) = store.layer_dirs(image.id)
+    for path in (Path(directory), Path(directory, "bin")):
+        assert path.stat().st_mode & 0o7777 == 0o755
+
+
 def _files(paths: Paths) -> dict[str, int]:
     root = paths.lib.parent
     return {str(p.relative_to(root)): p.lstat().st_mode for p in paths.lib.rglob("*")}
