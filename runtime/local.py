@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import logging
 import os
-import queue
 import shutil
 import threading
 import time
@@ -52,19 +51,21 @@ from runtime.container.privileges import may_mount
 from runtime.container.shortfalls import shortfalls
 from runtime.copies import LocalCopies
 from runtime.ending import exit_of, oom_of, signal_number
-from runtime.errors import InvalidState, LaunchFailed, NotFound, RuntimeFault
+from runtime.errors import InvalidState, KeeperGone, LaunchFailed, NotFound, RuntimeFault
+from runtime.following import Follower
 from runtime.image.bootstrap import bootstrap
 from runtime.image.files import empty_trash
 from runtime.image.snapshot import make_writable_layer
 from runtime.image.store import ImageStore
 from runtime.keeper import boot
 from runtime.keeper.client import ExitReport, KeeperClient, Started
+from runtime.keeper.replies import Living
 from runtime.linux import kmsg
 from runtime.linux.facts import host_facts
 from runtime.log.reader import read_log
 from runtime.paths import Paths
 from runtime.processes import Live, LocalProcesses
-from runtime.records import Ending, KeeperExit, Record, Records
+from runtime.records import DocumentDamaged, Ending, KeeperExit, Record, Records
 from runtime.sessions import LocalExec
 from runtime.spec.config import OciConfig, decode_config, encode_config
 
@@ -112,11 +113,11 @@ class LocalRuntime:
         self._killed: set[ContainerId] = set()
         """Those to whom we have sent a SIGKILL in this attempt."""
         self._closing = False
-        self._tasks: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+        self._follower = Follower()
         self._keeper = KeeperClient(
             paths,
-            on_exit=lambda report: self._tasks.put(lambda: self._on_exit(report)),
-            on_lost=lambda: self._tasks.put(self._on_keeper_lost),
+            on_exit=lambda report: self._follower.put(lambda: self._on_exit(report)),
+            on_lost=lambda: self._follower.put(self._on_keeper_lost),
         )
         self._processes = LocalProcesses(
             self,
@@ -134,8 +135,7 @@ class LocalRuntime:
             is_paused=self._processes.is_paused,
         )
         self._meet_keeper()
-        self._worker = threading.Thread(target=self._work, name="runtime-ends", daemon=True)
-        self._worker.start()
+        self._follower.begin()
 
     # ------------------------------------------------------------------ what is there
 
@@ -269,8 +269,13 @@ class LocalRuntime:
                 tty=record.request.tty,
                 stdin=record.request.open_stdin,
             )
-        except RuntimeFault:
-            group.remove()
+        except KeeperGone:
+            raise  # it may run: the next keeper knows
+        except RuntimeFault as error:
+            try:
+                group.remove()
+            except RuntimeFault as second:
+                error.add_note(f"and then: {second}")
             raise
 
     def _process_of(self, name: str) -> tuple[str, int | None]:
@@ -432,14 +437,6 @@ class LocalRuntime:
 
     # ------------------------------------------------------------------ ends
 
-    def _work(self) -> None:
-        """Do what the keeper's word asks for, one thing after another, off the keeper client's own thread."""
-        while (task := self._tasks.get()) is not None:
-            try:
-                task()
-            except (RuntimeFault, OSError):
-                log.exception("cannot follow the keeper's word")
-
     def _on_exit(self, report: ExitReport) -> None:
         """Take the keeper's word that an attempt has ended. Runs on the worker thread."""
         container = ContainerId(report.container)
@@ -447,6 +444,7 @@ class LocalRuntime:
         try:
             record = self._records.get(container)
         except NotFound:
+            self._let_go(container)
             return
         if live is None or live.attempt != report.attempt:
             # It ended before `start` returned: the verb holds the lock until it is known as running.
@@ -472,7 +470,7 @@ class LocalRuntime:
                 ask_kernel=lambda: _ask_kernel(live, at_ns),
             ),
         )
-        self._records.end(record.id, ending)
+        self._note_end(record, ending)
         self._processes.forget_pause(record.id)
         group.kill()
         group.remove()
@@ -484,10 +482,17 @@ class LocalRuntime:
             self.emit("oom", record)
         self.emit("die", record, exitCode=str(ended.code))
 
+    def _note_end(self, record: Record, ending: Ending) -> None:
+        """Write down how it ended. A disk that refuses keeps nothing from being over: the keeper's report is enough."""
+        try:
+            self._records.end(record.id, ending)
+        except OSError as error:
+            log.warning("cannot write how %s ended: %s", record.request.name, error)
+
     def _record_failed_launch(self, record: Record, failure: LaunchFailed) -> None:
         now = time.time_ns()
-        self._records.end(
-            record.id,
+        self._note_end(
+            record,
             Ending(
                 attempt=record.attempt,
                 at_ns=now,
@@ -503,10 +508,16 @@ class LocalRuntime:
         ending = self._records.ending(record.id)
         if record.attempt == 0 or (ending is not None and ending.attempt == record.attempt):
             return
-        report = self._records.keeper_exit(record.id)
+        try:
+            report = self._records.keeper_exit(record.id)
+        except DocumentDamaged as error:
+            log.warning("%s; how %s ended is unknown", error, record.request.name)
+            report = KeeperExit(attempt=record.attempt, status=None, at_ns=time.time_ns())
         if report is None or report.attempt != record.attempt:
             if self._never_ran(record):
-                self._hierarchy.open(record.id).remove()
+                group = self._hierarchy.open(record.id)
+                group.kill()  # a keeper that died between clone and process.json may have left a child
+                group.remove()
                 self._records.update(msgspec.structs.replace(record, attempt=record.attempt - 1))
                 return
             report = KeeperExit(attempt=record.attempt, status=None, at_ns=time.time_ns())
@@ -522,25 +533,53 @@ class LocalRuntime:
 
     def _meet_keeper(self) -> None:
         """Say hello, learn what lives, and finish what ended unheard."""
-        living = self._keeper.connect()
-        known = {ContainerId(entry.container): entry for entry in living}
+        self._keeper.connect(meet=self._take_living)
+        ids = {record.id for record in self._records}
+        for container in sorted(ids | self._live.keys()):
+            try:
+                self._catch_up(container)
+            except (RuntimeFault, OSError) as error:
+                log.warning("container %s: %s; it is looked at again", container[:12], error)
+                self._follower.put(lambda container=container: self._catch_up(container))  # type: ignore[misc]
+
+    def _take_living(self, living: tuple[Living, ...]) -> None:
         with self._changed:
             self._live = {
-                container: Live(
+                ContainerId(entry.container): Live(
                     attempt=entry.attempt, pid=entry.pid, started_at_ns=entry.started_at_ns
                 )
-                for container, entry in known.items()
+                for entry in living
             }
             self._changed.notify_all()
-        for record in self._records:
-            if record.id not in known:
-                self._finish_if_ended(record)
-            else:
-                self._processes.let_run_what_nobody_paused(record.id)
+
+    def _catch_up(self, container: ContainerId) -> None:
+        """Bring one container's record and what the keeper said of it together."""
+        try:
+            self._records.get(container)
+        except NotFound:
+            # Its record was lost: nobody can ask for it any more, and another may be made in its place.
+            log.error("container %s runs and has no record: ended", container[:12])  # noqa: TRY400 - told, not a defect
+            self._hierarchy.open(container).kill()
+            return
+        if container in self._live:
+            self._processes.let_run_what_nobody_paused(container)
+            return
+        with self.verb(container):  # a start under way tells of it itself
+            if container not in self._live:
+                self._finish_if_ended(self._records.get(container))
+
+    def _let_go(self, container: ContainerId) -> None:
+        """Leave nothing of a container that has ended and has no record."""
+        self._hierarchy.open(container).remove()
+        self._keeper.forget(container)
+        shutil.rmtree(self._records.run_directory(container), ignore_errors=True)
+        with self._changed:
+            self._live.pop(container, None)
+            self._changed.notify_all()
 
     def _on_keeper_lost(self) -> None:
         """Start another keeper and meet it. Runs on the worker thread."""
-        if self._closing:
+        if self._closing or self._keeper.is_open:
             return
         log.warning("the keeper is gone: starting another")
         self._emit_daemon("keeper-lost")
@@ -556,7 +595,7 @@ class LocalRuntime:
 
     def close(self) -> None:
         self._closing = True
-        self._tasks.put(None)
+        self._follower.end()
         self._keeper.close()
 
     # ------------------------------------------------------------------ images and logs

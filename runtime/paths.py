@@ -7,6 +7,7 @@
       layers/<diff id hex>/    one unpacked layer, `fs/` below it; l/<6 chars> short links to them
       work/                    being made, not yet in its place
       trash/                   renamed away, deleted later
+      damaged/                 containers whose container.json cannot be read: never deleted by us
       keeper.log manager.log
     <run>/                     /run/trice, or $TRICE_ROOT/run                gone at reboot
       api.sock keeper.sock keeper.lock manager.lock
@@ -93,6 +94,10 @@ class Paths:
     @property
     def trash(self) -> Path:
         return self.lib / "trash"
+
+    @property
+    def damaged(self) -> Path:
+        return self.lib / "damaged"
 
     @property
     def containers(self) -> Path:

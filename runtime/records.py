@@ -14,8 +14,10 @@ a crash leaves it whole or gone. Whether it *runs* is never read from here.
 
 from __future__ import annotations
 
+import logging
 import shutil
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import replace
@@ -28,6 +30,8 @@ from runtime.api import ContainerId, ContainerRequest
 from runtime.errors import AlreadyExists, NotFound, RuntimeFault
 from runtime.linux.files import write_atomic
 from runtime.paths import Paths
+
+log = logging.getLogger(__name__)
 
 VERSION = 1
 T = TypeVar("T", bound=msgspec.Struct)
@@ -77,10 +81,14 @@ for _kind in (Record, KeeperExit, Ending):
     msgspec.json.Decoder(_kind)
 
 
+class DocumentDamaged(RuntimeFault):
+    """A state file that is not what was written; what it said must be found out otherwise, or is lost."""
+
+
 def read_document(path: Path, kind: type[T]) -> T | None:
     """Return the document, or None when it is not (or no longer) there.
 
-    Raises RuntimeFault for a version that this trice does not know, or text that is no such document.
+    Raises DocumentDamaged for text that is no such document, RuntimeFault for a version of a newer trice.
     """
     try:
         text = path.read_bytes()
@@ -89,9 +97,7 @@ def read_document(path: Path, kind: type[T]) -> T | None:
     try:
         document = msgspec.json.decode(text, type=kind)
     except msgspec.DecodeError as error:
-        raise RuntimeFault(
-            f"cannot read {path}: {error}; remove it if it cannot be repaired"
-        ) from error
+        raise DocumentDamaged(f"cannot read {path}: {error}") from error
     version = getattr(document, "version", VERSION)
     if version != VERSION:
         raise RuntimeFault(f"cannot read {path}: version {version} is of a newer trice")
@@ -122,13 +128,28 @@ class Records:
             if directory.name.startswith("."):
                 shutil.rmtree(directory, ignore_errors=True)  # half made when a manager died
                 continue
+            self._take(directory)
+
+    def _take(self, directory: Path) -> None:
+        """Know the container in this directory again. One that is damaged keeps nobody from the others."""
+        try:
             record = read_document(directory / "container.json", Record)
-            if record is None:
-                continue
-            self._by_id[record.id] = record
+        except DocumentDamaged as error:
+            aside = self._paths.damaged / f"{directory.name}-{time.time_ns()}"
+            log.error("%s; the container is lost, its files are in %s", error, aside)  # noqa: TRY400 - told, not a defect
+            self._paths.damaged.mkdir(parents=True, exist_ok=True, mode=0o700)
+            directory.rename(aside)
+            return
+        if record is None:
+            return
+        self._by_id[record.id] = record
+        try:
             ending = read_document(directory / "ended.json", Ending)
-            if ending is not None:
-                self._endings[record.id] = ending
+        except DocumentDamaged as error:
+            log.warning("%s; the keeper's report is read instead", error)
+            return
+        if ending is not None:
+            self._endings[record.id] = ending
 
     def __iter__(self) -> Iterator[Record]:
         with self._lock:
@@ -201,10 +222,10 @@ class Records:
         write_atomic(str(self.directory(container) / "config.json"), config, fsync=False)
 
     def end(self, container: ContainerId, ending: Ending) -> None:
-        """Record durably how an attempt ended."""
+        """Record durably how an attempt ended. Raises OSError where the disk refuses; it is known here all the same."""
+        self._endings[container] = ending
         path = self.directory(container) / "ended.json"
         write_atomic(str(path), encode(ending), fsync=True)
-        self._endings[container] = ending
 
     def keeper_exit(self, container: ContainerId) -> KeeperExit | None:
         return read_document(self.directory(container) / "exit.json", KeeperExit)

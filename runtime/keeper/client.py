@@ -79,6 +79,8 @@ class KeeperClient:
         self._held: dict[str, Held] = {}
         self._execs: dict[str, Callable[[int | None], None]] = {}
         self._is_leaving = False
+        self._is_open = False
+        self._greeter = 0
         self._keeper_pid = 0
         self._events: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._teller: threading.Thread | None = None
@@ -90,10 +92,18 @@ class KeeperClient:
         """The pid of the keeper that was last connected to; 0 before the first time."""
         return self._keeper_pid
 
-    def connect(self) -> tuple[Living, ...]:
+    @property
+    def is_open(self) -> bool:
+        """Whether a keeper was greeted, and is there as far as we know."""
+        return self._is_open
+
+    def connect(
+        self, *, meet: Callable[[tuple[Living, ...]], None] = lambda _living: None
+    ) -> tuple[Living, ...]:
         """Say hello and return what is alive. Exits that nobody was told of follow as events.
 
-        Raises KeeperGone when none answers, RuntimeFault for one of another version.
+        `meet` hears what is alive before any other thread's request is let through: what was started afterwards is
+        never taken for missing. Raises KeeperGone when none answers, RuntimeFault for one of another version.
         """
         self._disconnect()
         try:
@@ -113,7 +123,15 @@ class KeeperClient:
                 )
                 self._teller.start()
         threading.Thread(target=self._read, args=(sock,), name="keeper-reader", daemon=True).start()
-        return self._hello()
+        self._greeter = threading.get_ident()
+        try:
+            living = self._hello()
+            meet(living)
+            with self._lock:
+                self._is_open = self._sock is sock
+        finally:
+            self._greeter = 0
+        return living
 
     def _hello(self) -> tuple[Living, ...]:
         offered = list(self._held.items())[:MAX_FDS_OFFERED]
@@ -179,6 +197,7 @@ class KeeperClient:
 
     def _disconnect(self) -> None:
         with self._lock:
+            self._is_open = False
             sock, self._sock = self._sock, None
             if sock is not None:
                 # Wakes the reader, which closes it; under the lock, so it cannot have done so yet.
@@ -355,13 +374,16 @@ class KeeperClient:
     def _request(
         self, message: Message, *, fds: Sequence[int] = (), timeout_s: float = REPLY_S
     ) -> Reply:
-        """Send a request and wait for its reply, whose descriptors are the caller's. Raises KeeperGone."""
+        """Send a request and wait for its reply, whose descriptors are the caller's. Raises KeeperGone.
+
+        Until the greeting is over only the thread that greets may ask.
+        """
         inbox: queue.SimpleQueue[Reply | None] = queue.SimpleQueue()
         with self._lock:
             sock = self._sock
             self._last_id += 1
             request_id = self._last_id
-            if sock is None:
+            if sock is None or not (self._is_open or self._greeter == threading.get_ident()):
                 raise KeeperGone("not connected to a keeper")
             self._waiting[request_id] = inbox
         data, owned = encode({"id": request_id, **message}, fds)
@@ -400,6 +422,7 @@ class KeeperClient:
             is_current = self._sock is sock
             if is_current:
                 self._sock = None
+                self._is_open = False
             waiting = tuple(self._waiting.values()) if is_current else ()
             sock.close()
         for inbox in waiting:
