@@ -53,8 +53,8 @@ def test_ctrl_c_interrupts_the_program_in_front_and_ctrl_z_stops_it(box: Live) -
     session = box.runtime.exec(container, ExecRequest(argv=("sh",), tty=True, open_stdin=True))
     assert session.stdin_fd is not None
     assert session.stdout_fd is not None
-    os.write(session.stdin_fd, b"sleep 1000\n")
-    eventually(lambda: "sleep 1000" in commands(box, container), what="it sleeps")
+    os.write(session.stdin_fd, b"sleep 1002\n")
+    eventually(lambda: "sleep 1002" in commands(box, container), what="it sleeps")
     os.write(session.stdin_fd, b"\x03")
     os.write(session.stdin_fd, b"echo was $?\n")
     read_until(session.stdout_fd, b"was 130")

@@ -153,10 +153,12 @@ def live(root: Path, *, extra: dict[str, bytes] | None = None) -> Iterator[Live]
     paths = paths_of(root)
     start_keeper(paths, ())
     runtime = open_runtime(paths)
+    (image,) = runtime.load(busybox_archive(root / "image.tar", extra=extra or {}))
+    found = Live(runtime, image, root)
     try:
-        (image,) = runtime.load(busybox_archive(root / "image.tar", extra=extra or {}))
-        yield Live(runtime, image, root)
+        yield found
     finally:
+        runtime = found.runtime
         for state in runtime.snapshot().containers:
             runtime.remove(state.id, force=True)
         assert runtime.leave()
