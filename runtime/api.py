@@ -272,7 +272,11 @@ class Containers(Protocol):
         """
 
     def warnings(self, request: ContainerRequest) -> tuple[str, ...]:
-        """Return what of the request this host cannot give, and what is so instead: a line each, for people."""
+        """Return what of the request this host cannot give, and what is so instead: a line each, for people.
+
+        Changes nothing. Raises InvalidSpec for a value that `create` or `start` would refuse and that can be known
+        to be wrong beforehand, so that nothing that runs is given up for it.
+        """
 
     def start(self, container: ContainerId) -> None:
         """Begin the next attempt; return when its program is executing. A no-op when it is running.

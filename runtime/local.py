@@ -42,7 +42,7 @@ from runtime.api import (
     Snapshot,
     Status,
 )
-from runtime.cgroup import open_hierarchy
+from runtime.cgroup import check_limits, open_hierarchy
 from runtime.container.compile import Rootfs, compile_program
 from runtime.container.defaults import command_line, default_config
 from runtime.container.host_devices import with_host_devices
@@ -287,6 +287,11 @@ class LocalRuntime:
         return found[0], live.pid if live else None
 
     def warnings(self, request: ContainerRequest) -> tuple[str, ...]:
+        check_limits(request.limits)
+        if request.image:
+            image = self._store.resolve(request.image)
+            anybody = ContainerId("0" * 64)
+            default_config(request, image.config, container_id=anybody, facts=self._facts)
         return shortfalls(request, self._facts)
 
     def live(self, container: ContainerId) -> Live | None:

@@ -7,16 +7,16 @@ newer revision; it is held for a write, not for an action."""
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 from orchestrator.model.progress import Report
 from orchestrator.model.project import Project, ProjectName
-from orchestrator.plan.action import BuildImage, StartContainer
+from orchestrator.plan.action import BuildImage, CreateContainer, StartContainer
 from orchestrator.plan.desired import Desired
 from orchestrator.plan.observed import Observed
-from orchestrator.plan.plan import Plan
+from orchestrator.plan.plan import Plan, PlanProblem
 from orchestrator.plan.reconcile import NOTHING_REMEMBERED, reconcile
 from orchestrator.plan.restart import Memory, Policy, Tally
 from orchestrator.plan.revise import asked_again
@@ -26,7 +26,7 @@ from orchestrator.run.execute import Result, execute
 from orchestrator.run.observe import observe
 from orchestrator.run.records import HISTORY_LENGTH, Event, Loader, StoredHistory
 from orchestrator.store.backend import Store, Write
-from runtime.api import ContainerId, Runtime
+from runtime.api import ContainerId, InvalidSpec, Runtime
 
 MakeDesired = Callable[[Desired | None, Observed], Desired]
 Change = Callable[[Tally], Tally]
@@ -100,6 +100,8 @@ class HeldProject:
         wanted = make(base, observed)
         memory = asked_again(wanted, observed, memory)
         plan = self._decide(wanted, observed, memory)
+        refused = _refused(plan, machine.runtime)
+        plan = replace(plan, problems=(*plan.problems, *refused))
         return Prepared(base=base, wanted=wanted, memory=plan.memory, plan=plan)
 
     def adopt(self, prepared: Prepared) -> bool:
@@ -284,3 +286,21 @@ class HeldProject:
 def _why(desired: Desired) -> str:
     by = f" by {desired.revision.author}" if desired.revision.author else ""
     return f"{desired.revision.cause}{by}: {desired.state}"
+
+
+def _refused(plan: Plan, runtime: Runtime) -> tuple[PlanProblem, ...]:
+    """Ask beforehand about every container that is to be made: nothing is stopped for one that cannot be."""
+    problems = dict.fromkeys(
+        problem
+        for action in plan.actions
+        if isinstance(action, CreateContainer)
+        for problem in _problems_of(action, runtime)
+    )
+    return tuple(problems)
+
+
+def _problems_of(action: CreateContainer, runtime: Runtime) -> Iterator[PlanProblem]:
+    try:
+        runtime.warnings(action.request)
+    except InvalidSpec as error:
+        yield PlanProblem(path=f"services.{action.service}.{error.path}", why=error.why)

@@ -13,12 +13,13 @@ from runtime.cgroup.interface import Group, Hierarchy, Stats
 from runtime.cgroup.layout import detect
 from runtime.cgroup.v1.hierarchy import V1Hierarchy
 from runtime.cgroup.v2.hierarchy import V2Hierarchy
+from runtime.cgroup.values import check as check_limits
 from runtime.errors import KernelRefused
 
 if TYPE_CHECKING:
     from runtime.api import HostFacts
 
-__all__ = ["Group", "Hierarchy", "Stats", "open_hierarchy"]
+__all__ = ["Group", "Hierarchy", "Stats", "check_limits", "open_hierarchy"]
 
 
 def open_hierarchy(facts: HostFacts, name: str, *, root: str = "/sys/fs/cgroup") -> Hierarchy:

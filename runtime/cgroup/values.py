@@ -33,6 +33,18 @@ _DEVICE_NUMBER = re.compile(r"[0-9]+:[0-9]+")
 _CPU_LIST = re.compile(r"[0-9]+(-[0-9]+)?(,[0-9]+(-[0-9]+)?)*")
 
 
+def check(limits: Limits) -> None:
+    """Raise InvalidSpec for the first limit that can be known to be no limit, before any group is touched."""
+    cpu_bandwidth(limits)
+    cpu_shares(limits.cpu_shares)
+    if limits.cpuset is not None:
+        cpu_list(limits.cpuset)
+    memory_limit(limits.memory_bytes)
+    memsw_limit(limits.memory_bytes, limits.memory_swap_bytes)
+    memory_reservation(limits.memory_reservation_bytes, limits.memory_bytes)
+    pids_max(limits.pids)
+
+
 def cpu_bandwidth(limits: Limits) -> tuple[int | None, int]:
     """Return (run time in each period, period) in microseconds; no run time is no limit.
 

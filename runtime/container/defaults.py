@@ -192,7 +192,7 @@ def _oom_score_adj(request: ContainerRequest) -> int | None:
 def _working_dir(request: ContainerRequest, image: ImageConfig) -> str:
     path = request.working_dir or image.working_dir or "/"
     if not path.startswith("/"):
-        raise InvalidSpec(f"{request.name}: working_dir", f"{path!r} must be absolute")
+        raise InvalidSpec("working_dir", f"{path!r} must be absolute")
     return path
 
 
@@ -211,7 +211,7 @@ def _environment(request: ContainerRequest, image: ImageConfig, hostname: str) -
         merged.update(source)
     for name, value in merged.items():
         if not name or "=" in name or "\0" in name or "\0" in (value or ""):
-            raise InvalidSpec(f"{request.name}: environment", f"{name!r} cannot be a variable")
+            raise InvalidSpec("environment", f"{name!r} cannot be a variable")
         if value is not None:
             yield f"{name}={value}"
 
