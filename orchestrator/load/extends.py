@@ -23,6 +23,7 @@ from orchestrator.load.tree import (
     with_entry,
     without_entry,
 )
+from orchestrator.load.validate import meant
 from orchestrator.model.project import Place
 
 if TYPE_CHECKING:
@@ -126,7 +127,9 @@ class Extender:
         if node is None or node.tag is Tag.RESET:
             where = f" in {self._loader.shown(file)}" if file else ""
             why = f'cannot extend service "{name}": not found{where}'
-            findings.problem(place, path, why)
+            services = tree.get("services")
+            known = tuple(services.entries) if isinstance(services, Map) else ()
+            findings.problem(place, path, why, meant(name, known))
             return None
         return node if isinstance(node, Map) else Map({}, node.place)
 

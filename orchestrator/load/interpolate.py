@@ -129,12 +129,12 @@ class _Template:
         """Return name, operator and where the word begins of what is in braces."""
         name = _NAME.match(self._text, start, end)
         if name is None:
-            raise self._invalid()
+            raise self._invalid("a name must follow ${ at once")
         if name.end() == end:
             return name[0], "", end
         operator = _OPERATOR.match(self._text, name.end(), end)
         if operator is None:
-            raise self._invalid()
+            raise self._invalid(f"expected }}, :-, -, :?, ?, :+ or + after {name[0]}")
         return name[0], operator[0], operator.end()
 
     def _variable(self, name: str) -> str:
@@ -171,12 +171,12 @@ class _Template:
         if closing >= end:
             closing = self._text.rfind("}", start, end)
         if closing < 0:
-            raise self._invalid()
+            raise self._invalid("the brace is never closed")
         return closing
 
-    def _invalid(self) -> TemplateError:
+    def _invalid(self, why: str) -> TemplateError:
         shown = self._text if len(self._text) <= 80 else self._text[:77] + "..."
-        return TemplateError(f'invalid interpolation format in "{shown}"')
+        return TemplateError(f'invalid interpolation format in "{shown}": {why}')
 
 
 def _brace_pairs(text: str) -> dict[int, int]:

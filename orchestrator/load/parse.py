@@ -27,6 +27,7 @@ from yaml.events import (
 from yaml.reader import ReaderError
 
 from orchestrator.errors import LoadErrors, Problem
+from orchestrator.load.hints import for_key
 from orchestrator.load.scalars import resolve, text_of
 from orchestrator.load.trace import NO_TRACE, Trace
 from orchestrator.load.tree import (
@@ -49,6 +50,7 @@ MAX_VALUES = 100_000
 
 _YAML = "tag:yaml.org,2002:"
 _MERGE = "<<"
+_BEGINNINGS = ("simple key", "quoted scalar", "flow mapping", "flow sequence")
 _HINTS = (
     (
         "mapping values are not allowed",
@@ -56,10 +58,13 @@ _HINTS = (
     ),
     ("could not find expected ':'", "write `key: value`, with a space after the colon"),
     ("did not find expected key", "check the indentation: keys of one mapping start in one column"),
-    ("did not find expected '-'", "check the indentation: items of one list start in one column"),
+    (
+        "did not find expected '-'",
+        "check the indentation: every line of a list begins with a dash, in one column",
+    ),
     ("block sequence entries are not allowed", "start the list on a line of its own"),
-    ("unexpected end of stream", "a quote or bracket that was opened before is never closed"),
-    ("did not find expected ',' or", "a bracket that was opened before is never closed"),
+    ("unexpected end of stream", "the quote that is opened here is never closed"),
+    ("did not find expected ',' or", "the bracket that is opened here is never closed"),
 )
 
 
@@ -122,8 +127,8 @@ def _build(text: str, file: str, findings: Findings, trace: Trace) -> list[Node]
 
 def _syntax_problem(error: MarkedYAMLError, file: str, text: str) -> Problem:
     mark = error.problem_mark or error.context_mark
-    if error.context is not None and "simple key" in error.context:
-        mark = error.context_mark  # the problem's own mark is a line too late
+    if error.context is not None and any(part in error.context for part in _BEGINNINGS):
+        mark = error.context_mark  # the problem's own mark is where the parser gave up
     line = mark.line if mark is not None else 0
     column = mark.column if mark is not None else 0
     problem = error.problem or error.context or "syntax error"
@@ -310,7 +315,7 @@ class _Builder:
             where = self._path()
             at = f"in {path_text(where)}" if where else "at top level"
             why = f"non-string key {at}: {written}"
-            self._findings.problem(place, (), why, "put it in quotes")
+            self._findings.problem(place, (), why, for_key(where))
         key = text_of(node.value) if isinstance(node, Scalar) else "?"
         frame.key = key
         if key == _MERGE and is_plain:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 
+from orchestrator.load.hints import for_port
 from orchestrator.load.scalars import text_of
 from orchestrator.load.tree import Findings, List, Map, Node, Path, Scalar, Tag, with_entries
 from orchestrator.model.project import Place
@@ -34,7 +35,8 @@ def ports(node: Node, path: Path, findings: Findings) -> Node:
         try:
             made = _long(item)
         except PortError as error:
-            findings.problem(item.place, (*path, index), str(error))
+            text = text_of(item.value) if isinstance(item, Scalar) else ""
+            findings.problem(item.place, (*path, index), str(error), for_port(text))
             continue
         findings.spend(len(made), item.place, (*path, index))
         items += made

@@ -12,10 +12,10 @@ import re
 from dataclasses import dataclass
 from functools import lru_cache
 
+from orchestrator.load.hints import for_unknown_key, for_wrong_kind
 from orchestrator.load.scalars import text_of
 from orchestrator.load.shapes import (
     Items,
-    OneOf,
     Real,
     Record,
     Shape,
@@ -24,6 +24,7 @@ from orchestrator.load.shapes import (
     Whole,
     describe,
     for_kind,
+    kinds_of,
 )
 from orchestrator.load.tree import (
     Findings,
@@ -43,6 +44,8 @@ from orchestrator.load.vocabulary import STACK
 _CLOSE_ENOUGH = 0.6
 _COMPARED = 500
 """Known names that a mistake is compared with; comparing is slow."""
+_GONE_IN_WHOLE = (("depends_on",), ("networks",), ("models",))
+"""Lists of a service that are mappings in the canonical form: doubles are only seen before."""
 
 
 def validate(
@@ -90,16 +93,15 @@ class _Check:
             self._scalar(node, fitting, path)
 
     def _wrong_kind(self, node: Node, shape: Shape, path: Path) -> None:
-        hint = ""
-        kinds = shape.by_kind if isinstance(shape, OneOf) else ()
-        if isinstance(node, Scalar) and node.value is None:
-            hint = "give it a value or take the key away"
-        elif isinstance(node, Scalar) and not isinstance(node.value, str):
-            is_text_wanted = isinstance(shape, Text) or "string" in kinds
-            hint = f'write it in quotes: "{node.text}"' if is_text_wanted and node.text else ""
-        self.findings.problem(
-            node.place, path, f"expected {describe(shape)}, not {a_kind(node)}", hint
-        )
+        why = f"expected {describe(shape)}, not {a_kind(node)}"
+        hint = for_wrong_kind(node, kinds_of(shape), path)
+        text = for_kind(shape, "string")
+        if isinstance(text, Text) and isinstance(node, Scalar) and node.text:
+            problem, remedy = _text_problem(node.text, text)
+            why, hint = (
+                (problem, remedy) if problem else (why, f'write it in quotes: "{node.text}"')
+            )
+        self.findings.problem(node.place, path, why, hint)
 
     def _mapping(self, node: Map, shape: Shape, path: Path) -> None:
         if isinstance(shape, Record):
@@ -114,7 +116,7 @@ class _Check:
                 self.node(child, known.shape, (*path, key))
             elif not key.startswith("x-") and child.tag is not Tag.RESET:
                 why = "unknown key"
-                hint = _suggestion(key, shape)
+                hint = for_unknown_key(key, child, path) or _suggestion(key, shape)
                 self.findings.problem(node.key_place(key), (*path, key), why, hint)
         if self.is_whole:
             for key in shape.required:
@@ -135,7 +137,7 @@ class _Check:
             return
         for index, item in enumerate(node.items):
             self.node(item, shape.item, (*path, index))
-        if shape.is_unique and self.is_whole:
+        if shape.is_unique and (self.is_whole or path[2:] in _GONE_IN_WHOLE):
             self._unique(node, path)
 
     def _unique(self, node: List, path: Path) -> None:

@@ -73,7 +73,7 @@ def test_accepted(text: str, expected: dict[str, str]) -> None:
         ),
         (
             "A=${",
-            'e:1:1: A: invalid interpolation format in "${"; '
+            'e:1:1: A: invalid interpolation format in "${": the brace is never closed; '
             "a literal $ is written $$, or the value in '…'",
             {"A": "${"},
         ),

@@ -101,13 +101,13 @@ def test_an_unset_variable_is_empty_and_named(template: str) -> None:
 def test_an_opened_brace_must_be_valid(template: str) -> None:
     with pytest.raises(TemplateError) as caught:
         expand(template)
-    assert str(caught.value) == f'invalid interpolation format in "{template}"'
+    assert str(caught.value).startswith(f'invalid interpolation format in "{template}": ')
 
 
 def test_a_long_template_is_shortened_in_the_message() -> None:
     with pytest.raises(TemplateError) as caught:
         expand("${" + "x" * 100)
-    assert str(caught.value).endswith('xxx..."')
+    assert str(caught.value).endswith('xxx...": the brace is never closed')
 
 
 @pytest.mark.parametrize(
@@ -156,7 +156,7 @@ def test_what_is_reset_is_not_looked_at() -> None:
 def test_problems_and_warnings_have_their_place() -> None:
     _, problems, warnings = tree("a: ${X\nb: [$Y]\nc: ${Z:?say}")
     assert problems == [
-        'f:1:4: a: invalid interpolation format in "${X"; a literal $ is written $$',
+        'f:1:4: a: invalid interpolation format in "${X": the brace is never closed; a literal $ is written $$',
         "f:3:4: c: required variable Z is missing a value: say; set it in the environment or in .env",
     ]
     assert warnings == [

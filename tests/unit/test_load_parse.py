@@ -232,13 +232,13 @@ def test_an_unknown_tag_is_warned_of() -> None:
         ),
         (
             "a: 'x",
-            "f.yaml:1:6: not YAML: found unexpected end of stream; "
-            "a quote or bracket that was opened before is never closed",
+            "f.yaml:1:4: not YAML: found unexpected end of stream; "
+            "the quote that is opened here is never closed",
         ),
         (
             "a: [1",
-            "f.yaml:2:1: not YAML: did not find expected ',' or ']'; "
-            "a bracket that was opened before is never closed",
+            "f.yaml:1:4: not YAML: did not find expected ',' or ']'; "
+            "the bracket that is opened here is never closed",
         ),
         (b"a: b\nc: \xff", "f.yaml:2:4: not UTF-8 text: byte 0xff; save the file as UTF-8"),
         (b"a: b\nc: \x00", "f.yaml:2:4: not YAML: control characters are not allowed"),

@@ -228,7 +228,10 @@ def test_names_given_win_and_must_be_fit() -> None:
             'compose.yaml:1:7: "---" leaves no project name; '
             "give one with -p, or `name:` in the stack file",
         ),
-        ("name: ${", 'compose.yaml:1:7: name: invalid interpolation format in "${"'),
+        (
+            "name: ${",
+            'compose.yaml:1:7: name: invalid interpolation format in "${": the brace is never closed',
+        ),
         (
             "name: [a]",
             "compose.yaml:1:7: name: expected a string, not a list",
@@ -515,7 +518,7 @@ def test_problems_of_later_files_are_found_in_them() -> None:
 def test_no_services_is_a_project_too() -> None:
     loaded = run({"compose.yaml": "x-a: 1"})
     assert images(loaded) == {}
-    assert dict(loaded.project.document) == {"x-a": 1, "name": "demo"}
+    assert dict(loaded.project.document) == {"x-a": 1, "name": "demo", "services": {}}
 
 
 # Hostile files

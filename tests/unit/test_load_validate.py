@@ -38,7 +38,7 @@ def in_service(body: str) -> list[str]:
         ("mem_limit: 64q", 'f:3:16: services.w.mem_limit: invalid size "64q": expected a number with an optional unit, as in 64m or 1.5g'),
         ("mem_limit: -5", "f:3:16: services.w.mem_limit: must be at least 0, not -5"),
         ("mem_limit: '-5m'", 'f:3:16: services.w.mem_limit: invalid size "-5m": cannot be below 0'),
-        ("stop_grace_period: 5", 'f:3:24: services.w.stop_grace_period: expected a string, not an integer; write it in quotes: "5"'),
+        ("stop_grace_period: 5", 'f:3:24: services.w.stop_grace_period: invalid duration "5": expected numbers with units, as in 10s or 1m30s'),
         ("stop_grace_period: '5'", 'f:3:24: services.w.stop_grace_period: invalid duration "5": expected numbers with units, as in 10s or 1m30s'),
         ("cpus: -1", "f:3:11: services.w.cpus: must be at least 0, not -1"),
         ("cpus: .nan", "f:3:11: services.w.cpus: not a number"),
@@ -46,7 +46,7 @@ def in_service(body: str) -> list[str]:
         ("scale: -1", "f:3:12: services.w.scale: must be at least 0, not -1"),
         ("restart: allways", 'f:3:14: services.w.restart: invalid value "allways": expected no, always, unless-stopped, on-failure or on-failure:N'),
         ("restart: on-failure:x", 'f:3:14: services.w.restart: invalid value "on-failure:x": expected no, always, unless-stopped, on-failure or on-failure:N'),
-        ("restart: true", 'f:3:14: services.w.restart: expected a string, not a boolean; write it in quotes: "true"'),
+        ("restart: true", 'f:3:14: services.w.restart: invalid value "true": expected no, always, unless-stopped, on-failure or on-failure:N'),
         ("container_name: a", 'f:3:21: services.w.container_name: invalid value "a": expected two or more letters, digits, ".", "_" and "-", the first a letter or digit'),
         ("hostname: a b", 'f:3:15: services.w.hostname: invalid value "a b": expected at most 64 letters, digits, ".", "_" and "-"'),
         ("stop_signal: SIGFOO", 'f:3:18: services.w.stop_signal: invalid value "SIGFOO": expected a signal such as SIGTERM, INT or 15'),
@@ -97,7 +97,11 @@ def test_no_problem(body: str) -> None:
     ("text", "message"),
     [
         ("netwroks: {}", 'f:1:1: netwroks: unknown key; did you mean "networks"?'),
-        ("services: [a]", "f:1:11: services: expected a mapping, not a list"),
+        (
+            "services: [a]",
+            "f:1:11: services: expected a mapping, not a list; "
+            "write each name as a key of its own, without a dash",
+        ),
         (
             'services: {"a b": {}}',
             'f:1:12: services.a b: invalid name "a b"; use letters, digits, ".", "_" and "-"',
@@ -118,7 +122,8 @@ def test_top_level(text: str, message: str) -> None:
     [
         (
             "services: {w: }",
-            "f:1:15: services.w: expected a mapping, not null; give it a value or take the key away",
+            "f:1:15: services.w: expected a mapping, not null; "
+            "write its keys below it, indented, or take it away",
         ),
         (
             "services: {w: {image: }}",
