@@ -143,7 +143,9 @@ def _walk(node: Node, path: Path, table: PathTable[Condition], findings: Finding
             if key.startswith("x-") and below is None and not _is_user_key(path):
                 continue
         if below is None:
-            findings.problem(place, (*path, key), NOT_YET)
+            # A default that nobody wrote follows from a key that is named itself.
+            if place.line or not node.place.line:
+                findings.problem(place, (*path, key), NOT_YET)
         elif below.value is not None:
             why = below.value(child)
             if why:
