@@ -1,5 +1,5 @@
 # make demo, make test: the two commands of the README. Both do all set-up themselves.
-.PHONY: setup demo test test-quick test-vm bench lint format clean
+.PHONY: setup demo test test-quick conformance test-vm bench lint format clean
 .DEFAULT_GOAL := help
 
 help:
@@ -18,7 +18,11 @@ test: setup
 
 ## make test-quick  linters, unit and property tests only
 test-quick: setup
-	@.venv/bin/python -m pytest tests/unit tests/property
+	@.venv/bin/python -m pytest tests/unit tests/conformance tests/property
+
+## make conformance  the loader beside docker compose v2.40's, over every case and generated stacks
+conformance: setup
+	@./.ci/conformance
 
 ## make test-vm   twenty kernel tests under a cgroup-v2-only Debian 12 kernel (emulated: slow)
 test-vm: setup

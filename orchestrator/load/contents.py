@@ -70,13 +70,14 @@ def _read_all(
                 hint = "" if is_directory or what == "label file" else hint
                 findings.problem(file.place, (*path, index), why, hint)
             continue
-        variables.update(_read(entry, file.value, source, look_up, findings))
+        variables.update(_read(entry, file.value, (*path, index), source, look_up, findings))
     return variables
 
 
 def _read(
     entry: Node,
     file: str,
+    path: Path,
     source: Source,
     look_up: LookUp,
     findings: Findings,
@@ -87,9 +88,14 @@ def _read(
         findings.problems.extend(errors.problems)
         return {}
     form = find(entry, "format")
-    if isinstance(form, Scalar) and form.value == "raw":
+    if not isinstance(form, Scalar) or not form.value:
+        return parse_env(text, file, look_up, findings)
+    if form.value == "raw":
         return parse_raw(text, file, look_up)
-    return parse_env(text, file, look_up, findings)
+    why = f'unsupported env_file format "{form.value}"'
+    hint = "write `format: raw`, or take it away"
+    findings.problem(form.place, (*path, "format"), why, hint)
+    return {}
 
 
 def _with_variables(service: Map, key: str, variables: dict[str, Variable], trace: Trace) -> Map:

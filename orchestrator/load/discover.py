@@ -109,7 +109,12 @@ class _Discovery:
         return absolute(path, self._start, self._home)
 
     def _given_path(self, path: str) -> str:
-        return path if path == STDIN else self._absolute(path)
+        if path == STDIN:
+            return path
+        if "://" in path or path.startswith("git@"):
+            hint = "fetch it, and give the local file"
+            raise LoadErrors(_problem(path, "remote stack files are not supported", hint))
+        return self._absolute(path)
 
     def _directory_of(self, files: tuple[str, ...]) -> str:
         first = next((file for file in files if file != STDIN), None)

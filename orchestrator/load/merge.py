@@ -188,7 +188,7 @@ class _Merge:
             return self.mappings(left, right, path, table)
         if isinstance(left, List) and isinstance(right, List):
             return self._lists(left, right, path, table)
-        if is_null(left) or (isinstance(left, Scalar) and isinstance(right, Scalar)):
+        if isinstance(left, Scalar):
             return self._fresh(right, path, table)
         why = f"cannot override {a_kind(left)} ({left.place}) with {a_kind(right)}"
         hint = f"write {a_kind(left)}, or {path_text(path[-1:])}: !override …"

@@ -46,7 +46,8 @@ def _volume(node: Scalar, text: str, path: Path, findings: Findings) -> Node:
         return Map({}, node.place)
     place = node.place
     if len(parts) == 1:
-        return _record({"type": "volume", "target": clean(text)}, place)
+        made = _record({"type": "volume", "target": clean(text)}, place)
+        return with_entries(made, {**made.entries, "volume": Map({}, place)})
     source, target, *options = parts
     kind = "bind" if is_path(source) else "volume"
     entries = dict(

@@ -31,6 +31,8 @@ DEFAULT = "default"
 
 def normalise(tree: Map, *, directory: str) -> Map:
     """Return the tree with everything said that the format leaves to be understood."""
+    if "services" not in tree.entries:
+        tree = with_entry(tree, "services", Map({}))
     return _default_network(_each_service(tree, lambda service: _defaults(service, directory)))
 
 

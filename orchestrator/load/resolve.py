@@ -28,6 +28,13 @@ def path(node: Node, make: Absolute) -> Node:
     return node
 
 
+def watched(node: Node, make: Absolute) -> Node:
+    """A path to watch; a blank one stays blank, to be refused."""
+    if isinstance(node, Scalar) and not text_of(node.value).strip():
+        return node
+    return path(node, make)
+
+
 def context(node: Node, make: Absolute) -> Node:
     """A build context: a path unless it is a URL or names a service."""
     if isinstance(node, Scalar) and isinstance(node.value, str) and is_remote(node.value):
@@ -78,7 +85,7 @@ RULES: PathTable[Rule] = PathTable(
         "services.*.build.context": context,
         "services.*.build.additional_contexts.*": context,
         "services.*.build.ssh.*": path,
-        "services.*.develop.watch.*.path": path,
+        "services.*.develop.watch.*.path": watched,
         "services.*.volumes.*": bind_source,
         "volumes.*": local_device,
         "configs.*.file": path,

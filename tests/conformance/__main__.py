@@ -36,7 +36,9 @@ def main() -> int:
     used: set[str] = set()
     complaints = 0
     with ThreadPoolExecutor(2) as pool:
-        for case, found in zip(cases, pool.map(lambda case: judge(case, tools), cases), strict=True):
+        for case, found in zip(
+            cases, pool.map(lambda case: judge(case, tools), cases), strict=True
+        ):
             used |= found.used
             for line in found.complaints:
                 complaints += 1

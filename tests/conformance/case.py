@@ -85,9 +85,7 @@ def web(id: str, body: str, **gives: Expected) -> Case:
     return stack(id, service(body), {f"services.web.{key}": v for key, v in gives.items()})
 
 
-def web_with(
-    id: str, body: str, top: str, gives: Mapping[str, Expected], **rest: object
-) -> Case:
+def web_with(id: str, body: str, top: str, gives: Mapping[str, Expected], **rest: object) -> Case:
     """The same with further top-level sections; the paths of `gives` are whole."""
     return stack(id, service(body) + "\n" + top, gives, **rest)  # type: ignore[arg-type]  # as above
 

@@ -10,7 +10,12 @@ from orchestrator.load.tree import Plain
 from tests.conformance.case import Case
 
 _NAMES = ("web", "db", "cache", "job")
-_HOSTS: Sequence[Plain] = (["a=1.1.1.1"], {"b": "2.2.2.2"}, ["a:3.3.3.3", "c=::1"], {"a": ["1.1.1.1", "4.4.4.4"]})
+_HOSTS: Sequence[Plain] = (
+    ["a=1.1.1.1"],
+    {"b": "2.2.2.2"},
+    ["a:3.3.3.3", "c=::1"],
+    {"a": ["1.1.1.1", "4.4.4.4"]},
+)
 _PAIRS: Sequence[Plain] = (
     {"A": "1", "B": 2, "C": True, "D": 1.5}, ["A=x", "Z=y=z"], {"A": ""}, {"E": "${V:-v}", "F": "$$x"}, {}, ["Q=${W-w} x"],
 )  # fmt: skip
@@ -112,7 +117,10 @@ def _body(random: Random) -> dict[str, Plain]:
 def _depends(random: Random, others: Sequence[str]) -> Plain:
     if random.random() < 0.5:
         return [*others]
-    return {name: {"condition": random.choice(["service_started", "service_healthy"])} for name in others}
+    return {
+        name: {"condition": random.choice(["service_started", "service_healthy"])}
+        for name in others
+    }
 
 
 def _text(document: Mapping[str, Plain], random: Random) -> str:

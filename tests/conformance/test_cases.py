@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from pathlib import Path
 
 import pytest
 
 from tests.conformance.case import Case
 from tests.conformance.cases import CASES, SECTIONS
 from tests.conformance.fast import run, value_at
+from tests.conformance.known import KNOWN, document
 from tests.conformance.marks import MARKS
 
 
@@ -52,3 +54,14 @@ def test_every_mark_has_a_case_that_quotes_its_section() -> None:
 
 def test_no_case_names_a_mark_that_is_not_there() -> None:
     assert {case.mark for case in CASES} - {""} <= set(MARKS)
+
+
+def test_every_difference_that_a_case_names_is_explained() -> None:
+    assert {case.differs for case in CASES} - {""} <= set(KNOWN)
+
+
+def test_the_page_of_differences_is_current() -> None:
+    page = Path(__file__).parents[2] / "docs" / "compose-differences.md"
+    assert page.read_text() == document(), (
+        "python -m tests.conformance.known > docs/compose-differences.md"
+    )

@@ -105,7 +105,7 @@ def test_too_many_ports() -> None:
 @pytest.mark.parametrize(
     ("written", "expected"),
     [
-        ("/f", {"type": "volume", "target": "/f"}),
+        ("/f", {"type": "volume", "target": "/f", "volume": {}}),
         ("vv:/e//x/../y/:ro,nocopy", {"type": "volume", "source": "vv", "target": "/e/y", "read_only": True, "volume": {"nocopy": True}}),
         ("vv:/e", {"type": "volume", "source": "vv", "target": "/e", "volume": {}}),
         ("./a:/b:rslave,z", {"type": "bind", "source": "/w/demo/a", "target": "/b", "bind": {"propagation": "rslave", "selinux": "z"}}),

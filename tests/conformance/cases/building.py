@@ -5,9 +5,9 @@ from __future__ import annotations
 from tests.conformance.case import ABSENT, Case, Expected, no_web, refuse, service, stack, web
 
 
-def _build(key: str, written: str, meant: Expected, mark: str = "") -> Case:
+def _build(key: str, written: str, meant: Expected, mark: str = "", differs: str = "") -> Case:
     return stack(f"§13 {key}: {written}", f"services: {{web: {{build: {{context: ., {key}: {written}}}}}}}",
-                 {f"services.web.build.{key}": meant}, mark=mark)  # fmt: skip
+                 {f"services.web.build.{key}": meant}, mark=mark, differs=differs)  # fmt: skip
 
 
 def _no_build(what: str, body: str, why: str) -> Case:
@@ -15,7 +15,12 @@ def _no_build(what: str, body: str, why: str) -> Case:
 
 
 def _deploy(written: str, path: str, meant: Expected, mark: str = "") -> Case:
-    return stack(f"§14 {written}", service(f"deploy: {{{written}}}"), {f"services.web.deploy.{path}": meant}, mark=mark)
+    return stack(
+        f"§14 {written}",
+        service(f"deploy: {{{written}}}"),
+        {f"services.web.deploy.{path}": meant},
+        mark=mark,
+    )
 
 
 _UPDATE = "parallelism: 2, delay: 10s, failure_action: continue, monitor: 1m, max_failure_ratio: 0.3, order: start-first"
@@ -41,12 +46,13 @@ CASES: tuple[Case, ...] = (
            "services: {web: {build: {context: ., additional_contexts: {b: 'service:db'}}}, db: {image: j}}", "db"),
     _build("cache_from", "[type=registry]", ["type=registry"]), _build("cache_to", "[x]", ["x"]),
     _build("no_cache", "true", True), _build("pull", "true", True),
-    _build("no_cache_filter", "[a, b]", ["a", "b"], "no-cache-filter"), _build("no_cache_filter", "a", ["a"]),
+    _build("no_cache_filter", "[a, b]", ["a", "b"], "no-cache-filter", "no-cache-filter"),
+    _build("no_cache_filter", "a", ["a"], differs="no-cache-filter"),
     _build("network", "host", "host"), _build("extra_hosts", "[b=1.1.1.1, 'a:2.2.2.2']", ["a=2.2.2.2", "b=1.1.1.1"]),
     _build("labels", "{a: 1}", {"a": "1"}), _build("tags", "[a, b]", ["a", "b"]), _build("platforms", "[linux/amd64]", ["linux/amd64"]),
     _build("shm_size", "1m", "1048576"), _build("ulimits", "{nofile: 5}", {"nofile": 5}), _build("isolation", "x", "x"),
     _build("privileged", "true", True), _build("entitlements", "[network.host]", ["network.host"]),
-    _build("ssh", "[default, a=./k]", ["default", "a=/w/demo/k"]), _build("ssh", "{default: }", ["default"]),
+    _build("ssh", "[default, a=./k]", ["default", "a=/w/demo/k"], differs="two-ssh-keys"), _build("ssh", "{default: }", ["default"]),
     _build("provenance", "true", "true"), _build("provenance", "mode=max", "mode=max"), _build("sbom", "true", "true"),
     stack("§13 secrets of a build", "services: {web: {build: {context: ., secrets: [s, {source: s, target: t}]}}}\nsecrets: {s: {file: ./s}}",
           {"services.web.build.secrets.0.source": "s"}),
@@ -78,7 +84,7 @@ CASES: tuple[Case, ...] = (
            "services.web.restart": "always"}, mark="restart-condition"),
     _deploy(f"update_config: {{{_UPDATE}}}", "update_config", _UPDATED, "update-config"),
     _deploy(f"rollback_config: {{{_UPDATE}}}", "rollback_config", _UPDATED, "update-config"),
-    no_web("§14 another mode", "deploy: {mode: x}", "mode"),
+    no_web("§14 another mode", "deploy: {mode: x}", "mode", differs="modes-of-deploy"),
     no_web("§14 no negative replicas", "deploy: {replicas: -1}", "replicas"),
     no_web("§14 a device needs capabilities", "deploy: {resources: {reservations: {devices: [{count: 1}]}}}", "capabilities"),
     no_web("§14 count and ids of a device", "deploy: {resources: {reservations: {devices: [{capabilities: [gpu], count: 1, device_ids: ['0']}]}}}", "device"),

@@ -34,9 +34,9 @@ CASES: tuple[Case, ...] = (
     stack("§7 !override applies to the base", "services: {web: {extends: b, ports: !override ['2:2']}, b: {image: i, ports: ['1:1']}}",
           {"services.web.ports.0.target": 2, "services.web.ports.1": ABSENT}),
     stack("§7 a null base changes nothing", "services: {web: {image: i, extends: {service: b, file: f.yaml}}}", {"services.web.image": "i"},
-          files={"f.yaml": "services: {b: }"}),
+          files={"f.yaml": "services: {b: }"}, differs="null-base"),
     stack("§7 an included service may be extended", "include: [f.yaml]\nservices: {web: {extends: b}}", {"services.web.image": "b"},
-          files={"f.yaml": "services: {b: {image: b}}"}),
+          files={"f.yaml": "services: {b: {image: b}}"}, differs="extends-of-included"),
     stack("§7 extending a disabled service is fine", "services: {web: {image: i, extends: b, profiles: !reset []}, b: {image: j, profiles: [p]}}",
           {"services.web.image": "i", "services.b": ABSENT}),
     refuse("§7 a missing service is refused", "services: {web: {image: i, extends: b}}", "not found"),
@@ -46,7 +46,7 @@ CASES: tuple[Case, ...] = (
     refuse("§7 a circle is refused", "services: {a: {extends: b}, b: {extends: a}}", "ircular"),
     refuse("§7 a circle of one is refused", "services: {a: {image: i, extends: a}}", "ircular"),
     refuse("§7 service is required", "services: {web: {image: i, extends: {file: f.yaml}}}", "service", files={"f.yaml": "services: {}"}),
-    refuse("§7 no other keys", "services: {web: {image: i, extends: {service: b, x: y}}, b: {image: j}}", "x"),
+    refuse("§7 no other keys", "services: {web: {image: i, extends: {service: b, x: y}}, b: {image: j}}", "x", differs="unknown-keys"),
     refuse("§7 what the base needs is not imported", "services: {web: {extends: {service: b, file: f.yaml}}}", "network",
            files={"f.yaml": "services: {b: {image: i, networks: [n]}}\nnetworks: {n: }"}),
     # §8
@@ -87,7 +87,7 @@ CASES: tuple[Case, ...] = (
     refuse("§8 a circle is refused", "include: [a.yaml]\nservices: {}", "include cycle",
            files={"a.yaml": "include: [compose.yaml]\nservices: {a: {image: a}}"}),
     refuse("§8 a missing file is refused", "include: [no.yaml]\nservices: {}", "no.yaml"),
-    refuse("§8 no other keys", "include: [{path: a.yaml, foo: 1}]\nservices: {}", "foo", files={"a.yaml": "services: {}"}),
+    refuse("§8 no other keys", "include: [{path: a.yaml, foo: 1}]\nservices: {}", "foo", files={"a.yaml": "services: {}"}, differs="unknown-keys"),
     refuse("§8 a list is wanted", "include: a.yaml\nservices: {}", "include", files={"a.yaml": "services: {}"}),
     # §9
     stack("§9 without profiles only services without", _THREE, {"services.a": ABSENT, "services.b": ABSENT, "services.c.image": "k"}),
@@ -97,11 +97,11 @@ CASES: tuple[Case, ...] = (
     stack("§9 a star enables all", _THREE, {"services.a.image": "i", "services.b.image": "j"}, flags=("--profile", "*")),
     stack("§9 a service on the command line activates its profiles", _THREE, {"services.a.image": "i", "services.c": ABSENT}, services=("a",)),
     stack("§9 an optional dependency on a disabled service", "services: {a: {image: i, profiles: [x]}, b: {image: j, depends_on: {a: {condition: service_started, required: false}}}}",
-          {"services.b.depends_on": ABSENT}),
+          {"services.b.depends_on": ABSENT}, differs="optional-dependency"),
     stack("§9 a circle of disabled services is none", "services: {a: {image: i, profiles: [x], depends_on: [b]}, b: {image: j, profiles: [x], depends_on: [a]}, c: {image: k}}",
           {"services.c.image": "k"}),
     refuse("§9 a dependency on a disabled service is refused", "services: {a: {image: i, profiles: [x]}, b: {image: j, depends_on: [a]}}", "no active profile"),
     *(refuse(f"§9 {body} to a disabled service is refused", f"services: {{a: {{image: i, profiles: [x]}}, b: {{image: j, {body}}}}}", "a")
       for body in ("network_mode: 'service:a'", "ipc: 'service:a'", "pid: 'service:a'", "volumes_from: [a]", "links: [a]")),
-    refuse("§9 a bad name of a profile is refused", "services: {a: {image: i, profiles: ['_x']}}", "profiles"),
+    refuse("§9 a bad name of a profile is refused", "services: {a: {image: i, profiles: ['_x']}}", "profiles", differs="names-of-profiles"),
 )  # fmt: skip

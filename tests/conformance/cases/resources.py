@@ -20,7 +20,11 @@ def _volume(written: str, meant: dict[str, Expected]) -> Case:
 
 
 def _config(written: str, meant: dict[str, Expected], use: str = "c") -> Case:
-    return stack(f"§18 {written} as {use}", service(f"configs: [{use}]") + f"\nconfigs: {{c: {written}}}", meant)
+    return stack(
+        f"§18 {written} as {use}",
+        service(f"configs: [{use}]") + f"\nconfigs: {{c: {written}}}",
+        meant,
+    )
 
 
 def _secret(written: str, meant: dict[str, Expected], use: str = "s") -> Case:
@@ -47,10 +51,10 @@ CASES: tuple[Case, ...] = (
     _no("16", "an unknown key", "networks: [n]", "networks: {n: {foo: 1}}", "foo"),
     _no("16", "a list", "networks: [n]", "networks: {n: [a]}", "networks.n"),
     # §17
-    _volume("", {"name": "demo_v"}), _volume("{}", {"name": "demo_v"}), _volume("{name: real}", {"name": "real"}),
+    _volume("", {"name": "demo_vol"}), _volume("{}", {"name": "demo_vol"}), _volume("{name: real}", {"name": "real"}),
     _volume("{driver: local, driver_opts: {type: tmpfs, device: tmpfs, o: 'size=1m'}}",
             {"driver": "local", "driver_opts": {"type": "tmpfs", "device": "tmpfs", "o": "size=1m"}}),
-    _volume("{external: true}", {"external": True, "name": "v"}), _volume("{external: {name: x}}", {"external": True, "name": "x"}),
+    _volume("{external: true}", {"external": True, "name": "vol"}), _volume("{external: {name: x}}", {"external": True, "name": "x"}),
     _volume("{external: true, name: x}", {"name": "x"}), _volume("{labels: {a: 1}}", {"labels": {"a": "1"}}),
     _volume("{external: false, driver: x}", {"driver": "x", "external": ABSENT}),
     stack("§17 an unused volume is left out", service("user: u") + "\nvolumes: {vol: }", {"volumes": ABSENT}),
