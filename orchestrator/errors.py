@@ -40,11 +40,12 @@ class Problem:
 
 
 class LoadErrors(OrchestratorError):
-    """All problems that one phase of loading found."""
+    """All problems that one phase of loading found; `warnings` are those of the phases before."""
 
-    def __init__(self, *problems: Problem) -> None:
+    def __init__(self, *problems: Problem, warnings: tuple[Problem, ...] = ()) -> None:
         super().__init__("\n".join(str(problem) for problem in problems))
         self.problems = problems
+        self.warnings = warnings
 
 
 class CycleError(OrchestratorError):

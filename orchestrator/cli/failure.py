@@ -18,8 +18,10 @@ def explain(error: BaseException, *, is_terminal: bool) -> Iterator[str]:
     """Yield the lines for an error."""
     match error:
         case LoadErrors():
-            for problem in error.problems:
-                yield f"trice: {problem}"
+            told = [(f"trice: warning: {problem}", problem) for problem in error.warnings]
+            told += [(f"trice: {problem}", problem) for problem in error.problems]
+            for line, problem in told:
+                yield line
                 if is_terminal:
                     yield from source_lines(problem)
         case click.ClickException():

@@ -66,6 +66,14 @@ def load(request: LoadRequest, source: Source) -> Loaded:
 def load_stack(request: LoadRequest, source: Source, trace: Trace = NO_TRACE) -> Stack:
     """Return the tree that the project is made from. Raises as `load` does."""
     findings = Findings()
+    try:
+        return _load(request, source, trace, findings)
+    except LoadErrors as errors:
+        warnings = tuple(dict.fromkeys(findings.warnings))
+        raise LoadErrors(*errors.problems, warnings=warnings) from errors
+
+
+def _load(request: LoadRequest, source: Source, trace: Trace, findings: Findings) -> Stack:
     phases = request.phases
     environment = Environment(source.environment())
     found = discover(request, source, environment, findings)
