@@ -73,6 +73,9 @@ def decode(data: bytes, fds: Sequence[int]) -> tuple[Message, tuple[int, ...]]:
             message = _object(read_sealed(fds[0], MAX_LARGE))
             close_all(fds[:1])
             fds = fds[1:]
+        if not isinstance(message.get("id"), int | str | None):
+            # It is sent back as it came: infinity or a deep list could be read and not be written again.
+            raise Malformed("id must be a number or a text")
     except (ValueError, Malformed) as error:
         close_all(fds)
         raise Malformed(str(error)) from None

@@ -152,3 +152,10 @@ def test_fields_are_checked_before_use(value: object) -> None:
             continue
         assert type(got) is kind
         assert got == value
+
+
+@pytest.mark.parametrize("number", ["1e400", "[" * 900 + "]" * 900, "1.5", "{}"])
+def test_an_id_that_could_not_be_sent_back_is_no_frame(number: str) -> None:
+    """One of 1e400 ended the keeper: read as infinity, which is no JSON."""
+    with pytest.raises(Malformed):
+        decode(f'{{"id":{number},"do":"list"}}'.encode(), ())
