@@ -8,7 +8,7 @@ v1       v1 hierarchies only
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
 
 V1_CONTROLLERS = frozenset(
@@ -25,6 +25,8 @@ class Layout:
     """Mount point of the v2 hierarchy."""
     by_controller: Mapping[str, str]
     """v1: controller → mount point; several controllers may share one."""
+    named: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    """v1 hierarchies without controllers ("name=systemd"): mount point → the group in it that we are in."""
 
     @property
     def kind(self) -> str:
@@ -41,16 +43,23 @@ class Layout:
 
 def detect(root: str = "/sys/fs/cgroup") -> Layout:
     """Return the layout of what is mounted at or below `root` in our mount namespace."""
-    with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as mountinfo:
-        return parse(mountinfo.read(), root)
+    with (
+        open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as mountinfo,
+        open("/proc/self/cgroup", encoding="utf-8", errors="surrogateescape") as groups,
+    ):
+        return parse(mountinfo.read(), root, groups.read())
 
 
-def parse(mountinfo: str, root: str) -> Layout:
-    """Return the layout that this mountinfo text says (proc(5)).
+def parse(mountinfo: str, root: str, groups: str = "") -> Layout:
+    """Return the layout that these texts of mountinfo and of our own cgroup file say (proc(5)).
 
-    Read-only mounts and named hierarchies (`name=systemd`) are left out. Of several mounts of one thing the
-    first counts: it is the one that the machine was set up with.
+    Read-only mounts are left out. Of several mounts of one thing the first counts: it is the one that the machine was
+    set up with.
     """
+    rows = (line.split(":", 2) for line in groups.splitlines())
+    own = {row[1]: row[2] for row in rows if len(row) == 3}
+    own_named = {name for name in own if name.startswith("name=")}
+    named: dict[str, str] = {}
     unified: str | None = None
     by_controller: dict[str, str] = {}
     for line in mountinfo.splitlines():
@@ -68,4 +77,10 @@ def parse(mountinfo: str, root: str) -> Layout:
         elif tail[0] == "cgroup":
             for controller in V1_CONTROLLERS.intersection(tail[2].split(",")):
                 by_controller.setdefault(controller, point)
-    return Layout(unified=unified, by_controller=MappingProxyType(by_controller))
+            for name in own_named.intersection(tail[2].split(",")):
+                named[point] = own[name]
+    return Layout(
+        unified=unified,
+        by_controller=MappingProxyType(by_controller),
+        named=MappingProxyType(named),
+    )

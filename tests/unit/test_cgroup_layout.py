@@ -45,6 +45,12 @@ def test_hybrid() -> None:
     assert layout.v1_mounts == (f"{ROOT}/cpu,cpuacct", f"{ROOT}/memory", f"{ROOT}/pids")
 
 
+def test_hierarchies_without_controllers_are_known_with_our_own_place_in_them() -> None:
+    groups = "9:name=systemd:/\n4:memory:/x\n0::/\n"
+    assert dict(parse(HYBRID, ROOT, groups).named) == {f"{ROOT}/systemd": "/"}
+    assert dict(parse(HYBRID, ROOT, "9:name=other:/\nnonsense\n").named) == {}
+
+
 def test_v1_only() -> None:
     text = "".join(line for line in HYBRID.splitlines(keepends=True) if "cgroup2" not in line)
     assert parse(text, ROOT).kind == "v1"

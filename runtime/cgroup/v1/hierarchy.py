@@ -185,12 +185,27 @@ class V1Group:
         return False
 
 
+def _named(layout: Layout, name: str) -> tuple[str, ...]:
+    """Return the mounts without controllers that the instance has groups in: those at whose root we would be.
+
+    Whose group is the root of a hierarchy can reach its release_agent; elsewhere a service manager has put us.
+    """
+    ours = f"/{name}/"
+    return tuple(
+        mount for mount, group in layout.named.items() if group == "/" or group.startswith(ours)
+    )
+
+
 class V1Hierarchy:
     """The groups of one instance; see `runtime.cgroup.interface.Hierarchy`."""
 
     def __init__(self, layout: Layout, name: str) -> None:
         self._name = checked(name, what="cgroup name")
-        self._mounts = (*((layout.unified,) if layout.unified else ()), *layout.v1_mounts)
+        self._mounts = (
+            *((layout.unified,) if layout.unified else ()),
+            *layout.v1_mounts,
+            *_named(layout, name),
+        )
         self._cpuset = layout.by_controller.get("cpuset")
         limited = dict(layout.by_controller)
         if layout.unified:
