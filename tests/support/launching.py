@@ -11,6 +11,7 @@ import json
 import os
 import select
 import shutil
+import socket
 import subprocess
 import sys
 import time
@@ -198,15 +199,17 @@ def _attempt(prepared: object) -> dict[str, object]:
     for fd in (null, out[1], err[1]):
         os.close(fd)
     frames: list[bytes] = []
-    while frame := os.read(launched.sync_fd, wire.MAX_FRAME):
-        frames.append(frame)
+    masters: list[int] = []
+    with socket.socket(fileno=os.dup(launched.sync_fd)) as sync:
+        while frame := _frame(sync, masters):
+            frames.append(frame)
     stdout, stderr = _drain(out[0], err[0])
     if not pidfd.wait_ended(launched.pidfd, int(_HANG_S * 1000)):
         pidfd.send_signal(launched.pidfd, 9)
         pidfd.wait_ended(launched.pidfd, -1)
     status = pidfd.reap(launched.pidfd)
     failed = [frame for frame in frames if wire.decode(frame)[0] == wire.FAILED]
-    for fd in (launched.sync_fd, launched.pidfd, out[0], err[0]):
+    for fd in (launched.sync_fd, launched.pidfd, out[0], err[0], *masters):
         os.close(fd)
     return {
         "status": status,
@@ -214,6 +217,19 @@ def _attempt(prepared: object) -> dict[str, object]:
         "stderr": stderr.decode(errors="backslashreplace"),
         "failure": program.failure(prepared, failed[0]) if failed else {},
     }
+
+
+def _frame(sync: socket.socket, masters: list[int]) -> bytes:
+    """Return the next frame, b"" at the end; a terminal's master is kept: without one it hangs up."""
+    from runtime.container import wire
+    from runtime.linux.fds import receive_with_fds
+
+    try:
+        frame, fds = receive_with_fds(sync, wire.MAX_FRAME)
+    except ConnectionResetError:
+        return b""
+    masters.extend(fds)
+    return frame
 
 
 def _drain(*pipes: int) -> list[bytes]:
