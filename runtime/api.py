@@ -405,9 +405,7 @@ def start_keeper(paths: Paths, manager_argv: tuple[str, ...]) -> None:
 
     Returns when the keeper answers; the manager may still be coming up. Raises RuntimeFault with what its log says.
     """
-    from runtime.local import (
-        start_keeper as start,
-    )  # [lazy] only the first command of an instance needs it
+    from runtime.starting import start_keeper as start  # [lazy] the first command alone
 
     start(paths, manager_argv)
 

@@ -12,7 +12,6 @@ exit.json; what was asked for from our own records. Nothing is polled.
 from __future__ import annotations
 
 import logging
-import os
 import shutil
 import threading
 import time
@@ -23,6 +22,7 @@ from secrets import token_hex
 
 import msgspec
 
+from runtime.announcing import Announcer
 from runtime.api import (
     BootstrapRequest,
     ContainerId,
@@ -40,7 +40,6 @@ from runtime.api import (
     ProcessInfo,
     RuntimeEvent,
     Snapshot,
-    Status,
 )
 from runtime.cgroup import check_limits, open_hierarchy
 from runtime.container.compile import Rootfs, compile_program
@@ -57,39 +56,24 @@ from runtime.image.bootstrap import bootstrap
 from runtime.image.files import empty_trash
 from runtime.image.snapshot import make_writable_layer
 from runtime.image.store import ImageStore
-from runtime.keeper import boot
 from runtime.keeper.client import ExitReport, KeeperClient, Started
 from runtime.keeper.replies import Living
-from runtime.linux import kmsg
 from runtime.linux.facts import host_facts
 from runtime.log.reader import read_log
+from runtime.oom import why_killed
 from runtime.paths import Paths
 from runtime.processes import Live, LocalProcesses
 from runtime.records import DocumentDamaged, Ending, KeeperExit, Record, Records
 from runtime.sessions import LocalExec
 from runtime.spec.config import OciConfig, decode_config, encode_config
+from runtime.starting import start_keeper
+from runtime.state import state_of
 
 log = logging.getLogger(__name__)
 
 SIGKILL = 9
-KERNEL_CLOCK_SLACK_NS = 1_000_000_000
-"""How far the kernel log's clock and ours may be apart."""
 KILL_WAIT_S = 10.0
 """How long a killed cgroup may take to be empty before that is an error."""
-
-
-def start_keeper(paths: Paths, manager_argv: tuple[str, ...]) -> None:
-    """Start the instance's keeper unless one runs (see `runtime.api.start_keeper`)."""
-    for directory in (paths.lib, paths.run):
-        directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-    hierarchy = open_hierarchy(host_facts(), paths.cgroup_name)
-    hierarchy.prepare()
-    boot.ensure_keeper(
-        paths,
-        manager_argv=manager_argv,
-        environment=dict(os.environ),
-        leaf_procs=hierarchy.leaf("system").procs_files,
-    )
 
 
 class LocalRuntime:
@@ -105,7 +89,7 @@ class LocalRuntime:
         self._hierarchy.prepare()
         self._records = Records(paths)
         self._store = ImageStore(paths)
-        self._listeners: list[Callable[[RuntimeEvent], None]] = []
+        self._announcer = Announcer()
         self._live: dict[ContainerId, Live] = {}
         self._changed = threading.Condition()
         self._verbs: dict[ContainerId, threading.Lock] = {}
@@ -158,42 +142,8 @@ class LocalRuntime:
 
     def _state(self, record: Record) -> ContainerState:
         live = self._live.get(record.id)
-        ending = self._records.ending(record.id)
-        request = record.request
-        state = ContainerState(
-            id=record.id,
-            name=request.name,
-            image=request.image,
-            image_reference=request.image_reference,
-            labels=request.labels,
-            status=Status.CREATED,
-            created_at_ns=record.created_at_ns,
-            command=record.argv,
-            stop_signal=record.stop_signal,
-            limits=request.limits,
-            attempt=record.attempt,
-            exit=exit_of(ending) if ending else None,
-            tty=request.tty,
-            open_stdin=request.open_stdin,
-            request=request,
-        )
-        if live is not None:
-            is_paused = self._processes.is_paused(record.id)
-            return replace(
-                state,
-                status=Status.PAUSED if is_paused else Status.RUNNING,
-                is_paused=is_paused,
-                pid=live.pid,
-                started_at_ns=live.started_at_ns,
-            )
-        if ending is not None:
-            return replace(
-                state,
-                status=Status.EXITED,
-                started_at_ns=ending.started_at_ns or None,
-                oom_kills=ending.oom_kills,
-            )
-        return state
+        is_paused = live is not None and self._processes.is_paused(record.id)
+        return state_of(record, live, self._records.ending(record.id), is_paused=is_paused)
 
     # ------------------------------------------------------------------ containers
 
@@ -472,7 +422,7 @@ class LocalRuntime:
                 status,
                 oom_kills=oom_kills,
                 is_ours=record.id in self._killed,
-                ask_kernel=lambda: _ask_kernel(live, at_ns),
+                ask_kernel=lambda: why_killed(live, at_ns),
             ),
         )
         self._note_end(record, ending)
@@ -587,10 +537,10 @@ class LocalRuntime:
         if self._closing or self._keeper.is_open:
             return
         log.warning("the keeper is gone: starting another")
-        self._emit_daemon("keeper-lost")
+        self._announcer.daemon("keeper-lost")
         start_keeper(self._paths, self._manager_argv)
         self._meet_keeper()
-        self._emit_daemon("keeper-back")
+        self._announcer.daemon("keeper-back")
 
     def leave(self) -> bool:
         self._closing = self._keeper.leave()
@@ -614,14 +564,14 @@ class LocalRuntime:
     def load(self, archive: Path) -> tuple[ImageState, ...]:
         images = self._store.load(archive)
         for image in images:
-            self._emit_image("load", image)
+            self._announcer.image("load", image)
         return images
 
     def bootstrap(
         self, request: BootstrapRequest, *, progress: Callable[[str], None] | None = None
     ) -> ImageState:
         image = bootstrap(self._store, request, progress)
-        self._emit_image("build", image)
+        self._announcer.image("build", image)
         return image
 
     def remove_image(self, reference: str) -> None:
@@ -636,42 +586,8 @@ class LocalRuntime:
     # ------------------------------------------------------------------ events
 
     def subscribe(self, listener: Callable[[RuntimeEvent], None]) -> Callable[[], None]:
-        self._listeners.append(listener)
-        return lambda: self._listeners.remove(listener)
+        return self._announcer.subscribe(listener)
 
     def emit(self, action: str, record: Record, **attributes: str) -> None:
         """Tell everybody who listens."""
-        request = record.request
-        self._tell(
-            RuntimeEvent(
-                action=action,
-                kind="container",
-                id=record.id,
-                name=request.name,
-                at_ns=time.time_ns(),
-                attributes={**request.labels, "image": request.image_reference, **attributes},
-            )
-        )
-
-    def _emit_image(self, action: str, image: ImageState) -> None:
-        name = image.references[0] if image.references else image.id
-        self._tell(
-            RuntimeEvent(action=action, kind="image", id=image.id, name=name, at_ns=time.time_ns())
-        )
-
-    def _emit_daemon(self, action: str) -> None:
-        self._tell(RuntimeEvent(action=action, kind="daemon", id="", name="", at_ns=time.time_ns()))
-
-    def _tell(self, event: RuntimeEvent) -> None:
-        log.info("%s %s %s", event.kind, event.action, event.name)
-        for listener in tuple(self._listeners):
-            listener(event)
-
-
-def _ask_kernel(live: Live, ended_at_ns: int) -> str | None:
-    """Return why the kernel killed this attempt's pid 1, if it did (`kmsg.oom_reason`)."""
-    if not live.pid or not live.started_at_ns:
-        return None
-    lived_ns = max(0, ended_at_ns - live.started_at_ns) + KERNEL_CLOCK_SLACK_NS
-    since_ns = time.monotonic_ns() - (time.time_ns() - ended_at_ns) - lived_ns
-    return kmsg.oom_reason(live.pid, since_us=max(0, since_ns // 1000))
+        self._announcer.container(action, record, **attributes)

@@ -293,10 +293,7 @@ def test_a_failed_create_says_one_line_and_leaves_nothing(
 
 def test_options_that_are_refused_and_errors_in_the_log(oci: Oci, root_dir: Path) -> None:
     said = oci.create("c1", "--console-socket", "/tmp/x", code=1)
-    assert (
-        said
-        == "trice-runtime: --console-socket: is of no use without process.terminal\n"
-    )
+    assert said == "trice-runtime: --console-socket: is of no use without process.terminal\n"
     for name in ("../x", "a/b", ".", ""):
         assert "container id" in oci("state", name, code=1).stderr
     assert "no such signal" in oci("kill", "c1", "FLY", code=1).stderr

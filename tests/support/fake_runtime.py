@@ -8,7 +8,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import tarfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -16,8 +15,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
-
-import msgspec
 
 from runtime.api import (
     AlreadyExists,
@@ -32,7 +29,6 @@ from runtime.api import (
     ExitKind,
     HostFacts,
     ImageConfig,
-    ImageError,
     ImageState,
     InvalidState,
     LaunchFailed,
@@ -47,7 +43,9 @@ from runtime.api import (
     Snapshot,
     Status,
 )
+from tests.support.fake_archive import normalised, read_archive
 from tests.support.fake_processes import FakeExec, files_of_tar, tar_of_files
+from tests.support.fake_values import arguments_of, event_of, is_wanted
 
 Listener = Callable[[RuntimeEvent], None]
 
@@ -169,7 +167,7 @@ class FakeRuntime:
                 labels=dict(request.labels),
                 status=Status.CREATED,
                 created_at_ns=self._now_ns(),
-                command=_arguments(request, image),
+                command=arguments_of(request, image),
                 stop_signal=request.stop_signal or image.stop_signal or "SIGTERM",
                 limits=request.limits,
                 tty=request.tty,
@@ -243,7 +241,7 @@ class FakeRuntime:
                 state = self._containers.pop(container)
                 self._logs.pop(container, None)
                 self._ended.notify_all()
-            self._tell(_event("destroy", state, self._now_ns()))
+            self._tell(event_of("destroy", state, self._now_ns()))
 
     def inspect(self, container: ContainerId) -> ContainerState:
         with self._lock:
@@ -427,7 +425,7 @@ class FakeRuntime:
         with self._verb("load", archive.name):
             return tuple(
                 self._put_image(reference, config, identity)
-                for reference, config, identity in _read_archive(archive)
+                for reference, config, identity in read_archive(archive)
             )
 
     def bootstrap(
@@ -453,7 +451,7 @@ class FakeRuntime:
 
     def _read_log(self, container: ContainerId, options: LogOptions) -> Iterator[LogChunk]:
         with self._lock:
-            chunks = [chunk for chunk in self._logs[container] if _is_wanted(chunk, options)]
+            chunks = [chunk for chunk in self._logs[container] if is_wanted(chunk, options)]
             position = len(self._logs[container])
         yield from chunks if options.tail is None else chunks[len(chunks) - options.tail :]
         while options.follow:
@@ -465,7 +463,7 @@ class FakeRuntime:
                     return
                 if not news:
                     self._ended.wait(timeout=1)
-            yield from (chunk for chunk in news if _is_wanted(chunk, options))
+            yield from (chunk for chunk in news if is_wanted(chunk, options))
 
     # The rest of the protocol
 
@@ -595,83 +593,10 @@ class FakeRuntime:
         with self._lock:
             state = self._containers.get(container)
         if state is not None:
-            self._tell(_event(action, state, self._now_ns()))
+            self._tell(event_of(action, state, self._now_ns()))
 
     def _tell(self, event: RuntimeEvent) -> None:
         with self._lock:
             listeners = tuple(self._listeners)
         for listener in listeners:
             listener(event)
-
-
-def normalised(reference: str) -> str:
-    """Return the full form of a reference: registry, repository and tag."""
-    first, slash, _ = reference.partition("/")
-    has_registry = bool(slash) and ("." in first or ":" in first or first == "localhost")
-    path = reference if has_registry else f"docker.io/{'' if slash else 'library/'}{reference}"
-    return path if ":" in path.rpartition("/")[2] else f"{path}:latest"
-
-
-def _event(action: str, state: ContainerState, at_ns: int) -> RuntimeEvent:
-    attributes = {**state.labels, "image": state.image_reference, "name": state.name}
-    if action == "die" and state.exit is not None:
-        attributes["exitCode"] = str(state.exit.code)
-    return RuntimeEvent(
-        action=action,
-        kind="container",
-        id=state.id,
-        name=state.name,
-        at_ns=at_ns,
-        attributes=attributes,
-    )
-
-
-def _arguments(request: ContainerRequest, image: ImageConfig) -> tuple[str, ...]:
-    if request.entrypoint is not None:
-        return request.entrypoint + (request.command or ())
-    return image.entrypoint + (image.command if request.command is None else request.command)
-
-
-def _is_wanted(chunk: LogChunk, options: LogOptions) -> bool:
-    is_stream = options.stdout if chunk.stream == 1 else options.stderr
-    is_late = options.since_ns is None or chunk.at_ns >= options.since_ns
-    is_early = options.until_ns is None or chunk.at_ns <= options.until_ns
-    return is_stream and is_late and is_early
-
-
-class _Saved(msgspec.Struct):
-    config: str = msgspec.field(name="Config")
-    tags: list[str] = msgspec.field(name="RepoTags")
-
-
-class _Command(msgspec.Struct):
-    entrypoint: list[str] | None = msgspec.field(name="Entrypoint", default=None)
-    cmd: list[str] | None = msgspec.field(name="Cmd", default=None)
-
-
-class _Config(msgspec.Struct):
-    config: _Command = msgspec.field(default_factory=_Command)
-
-
-def _read_archive(archive: Path) -> list[tuple[str, ImageConfig, str]]:
-    """Return reference, config and identity of each image of a docker archive."""
-    found = []
-    try:
-        with tarfile.open(archive) as tar:
-            for saved in msgspec.json.decode(_member(tar, "manifest.json"), type=list[_Saved]):
-                text = _member(tar, saved.config)
-                command = msgspec.json.decode(text, type=_Config).config
-                config = ImageConfig(
-                    entrypoint=tuple(command.entrypoint or ()), command=tuple(command.cmd or ())
-                )
-                found += [(tag, config, saved.config) for tag in saved.tags]
-    except (tarfile.TarError, KeyError, msgspec.DecodeError, OSError) as error:
-        raise ImageError(f"cannot load {archive}: not a docker archive: {error}") from error
-    return found
-
-
-def _member(tar: tarfile.TarFile, name: str) -> bytes:
-    file = tar.extractfile(name)
-    if file is None:
-        raise KeyError(name)
-    return file.read()
