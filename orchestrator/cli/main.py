@@ -16,27 +16,41 @@ from orchestrator.cli.settings import Settings
 from orchestrator.version import VERSION
 
 VERBS = {
+    "attach": "join a container's own process",
     "config": "check the stack file and print its canonical form",
+    "container": "containers by id or name, host-wide",
     "convert": "the same as `config`",
+    "cp": "copy files out of a container or into it",
+    "create": "make what `up` would make; start nothing",
     "down": "stop and remove the project's containers",
+    "events": "print what happens to the project's containers",
     "exec": "run a command in a running container",
     "explain": "say where the values of the stack file come from",
     "image": "load and list images",
-    "images": "list images (short for `image ls`)",
+    "images": "list the images that the project's containers have",
+    "kill": "send a signal to running containers",
     "logs": "print the logs of the project's services",
+    "ls": "list the projects of this machine",
+    "pause": "stop processes where they are",
+    "port": "print the public address of a port",
     "ps": "list the project's containers",
+    "restart": "restart containers as they are",
+    "rm": "remove stopped containers",
+    "run": "run a one-off container of a service",
+    "start": "start containers that are there",
+    "stats": "show what containers use",
+    "stop": "stop containers; they are kept",
     "system": "status and end of trice on this machine",
+    "top": "list the processes of running containers",
+    "unpause": "let paused processes run on",
     "up": "create and start what the stack file says, and keep it up",
     "version": "print the version",
+    "wait": "block until containers have ended",
 }
 """A verb is the command `command` of the module `orchestrator.cli.<verb>`."""
 
 LATER = frozenset(
-    {
-        *("attach", "build", "commit", "cp", "create", "events", "export", "kill", "ls"),
-        *("pause", "port", "publish", "pull", "push", "restart", "rm", "run", "scale", "start"),
-        *("stats", "stop", "top", "unpause", "volumes", "wait", "watch"),
-    }
+    {"build", "commit", "export", "publish", "pull", "push", "scale", "volumes", "watch"}
 )
 """Verbs of the reference tool that this version does not have."""
 

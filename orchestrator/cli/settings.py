@@ -24,6 +24,8 @@ class Settings(NamedTuple):
     all_resources: bool = False
     progress: str = "auto"
     ansi: str = "auto"
+    is_by_container: bool = False
+    """Arguments are ids or names of containers, host-wide: `trice container VERB`."""
 
     def paths(self) -> Paths:
         """Return where this instance keeps its things."""

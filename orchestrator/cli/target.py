@@ -63,6 +63,8 @@ def find_container(
 
     `is_live`: it must run. Raises NotFoundError, OrchestratorError (`service "web" is not running`).
     """
+    if settings.is_by_container:
+        return str(client.inspect(name)["Id"]) if is_there(client.paths) else _nowhere(name)
     problem: OrchestratorError
     try:
         found = members(client, project_name(settings))
@@ -80,6 +82,10 @@ def find_container(
         if error.status == 404:
             raise NotFoundError(f"no such service or container: {name}") from error
         raise
+
+
+def _nowhere(name: str) -> str:
+    raise NotFoundError(f"no such container: {name}")
 
 
 def _of_service(

@@ -54,6 +54,17 @@ class Client:
         path = f"/trice/v1/projects/{quote(name)}/stop"
         return self.stream("POST", path, body={"options": options})
 
+    def work(self, name: str, verb: str, options: Document) -> Iterator[Document]:
+        """POST one of the verbs on a project's services: start, restart, rm."""
+        path = f"/trice/v1/projects/{quote(name)}/{verb}"
+        return self.stream("POST", path, body={"options": options})
+
+    def create(self, name: str, body: Document) -> Iterator[Document]:
+        return self.stream("POST", f"/trice/v1/projects/{quote(name)}/create", body=body)
+
+    def run(self, name: str, body: Document) -> Iterator[Document]:
+        return self.stream("POST", f"/trice/v1/projects/{quote(name)}/run", body=body)
+
     def logs(self, name: str, query: Query) -> Iterator[Document]:
         return self.stream("GET", f"/trice/v1/projects/{quote(name)}/logs", query=query)
 

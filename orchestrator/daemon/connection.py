@@ -44,6 +44,8 @@ class ServerLimits:
     connections: int = 256
     head_s: float = 10.0
     """From the connection to the end of the request's head, and between two parts of a body."""
+    part_s: float = 120.0
+    """Between two parts of a body that its handler reads as it comes."""
     keep_alive_s: float = 15.0
     write_buffer_bytes: int = 256 * 1024
 
@@ -55,6 +57,8 @@ class Owner(Protocol):
     def limits(self) -> ServerLimits: ...
 
     async def handle(self, request: Request) -> Answer: ...
+
+    def is_streamed(self, method: str, path: str) -> bool: ...
 
     def begin(self) -> None: ...
 
@@ -110,8 +114,11 @@ class Connection:
         if not isinstance(event, h11.Request):
             return None
         headers = {name.decode("ascii"): value.decode("latin-1") for name, value in event.headers}
-        body = await self._read_body(int(headers.get("content-length", "0")))
         url = urlsplit(event.target.decode("latin-1"))
+        is_streamed = self._owner.is_streamed(event.method.decode("ascii"), url.path)
+        body = b""
+        if not is_streamed:
+            body = await self._read_body(int(headers.get("content-length", "0")))
         query = parse_qs(url.query, keep_blank_values=True)
         return Request(
             method=event.method.decode("ascii"),
@@ -119,6 +126,7 @@ class Connection:
             query=MappingProxyType({name: tuple(values) for name, values in query.items()}),
             headers=MappingProxyType(headers),
             body=body,
+            parts=self._read_parts() if is_streamed else None,
         )
 
     async def _read_body(self, announced: int) -> bytes:
@@ -136,6 +144,18 @@ class Connection:
             body += part.data
             if len(body) > self._limits.body_bytes:
                 raise too_large
+
+    async def _read_parts(self) -> AsyncIterator[bytes]:
+        """Yield the body as it comes. Raises HttpError(400) when it breaks off."""
+        while True:
+            try:
+                async with asyncio.timeout(self._limits.part_s):
+                    part = await self._next_event()
+            except (h11.RemoteProtocolError, TimeoutError) as error:
+                raise HttpError(400, f"the request's body broke off: {error}") from error
+            if not isinstance(part, h11.Data):
+                return
+            yield bytes(part.data)
 
     async def _next_event(self) -> object:
         while True:
@@ -169,7 +189,7 @@ class Connection:
             case Stream() as stream if is_head:
                 await _close(stream.chunks)
                 empty = Response(content_type=stream.content_type, status=stream.status)
-                await self._write_whole(empty, has_body=False, extra=())
+                await self._write_whole(empty, has_body=False, extra=stream.headers)
                 return True
             case Stream() as stream:
                 return await self._write_stream(stream)
@@ -210,7 +230,7 @@ class Connection:
 
     async def _pump(self, stream: Stream) -> None:
         try:
-            headers = _headers(stream.content_type)
+            headers = _headers(stream.content_type, *stream.headers)
             self._send(h11.Response(status_code=stream.status, headers=headers))
             await self._writer.drain()
             async for chunk in stream.chunks:

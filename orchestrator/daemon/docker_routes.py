@@ -12,6 +12,7 @@ import platform
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 
+from orchestrator.daemon.archive_routes import add_archive_routes
 from orchestrator.daemon.attach_routes import add_attach_routes
 from orchestrator.daemon.docker_shape import (
     CONTAINER_FILTERS,
@@ -62,6 +63,7 @@ def add_docker_routes(router: Router, engine: Engine) -> None:
     add_exec_routes(router, engine)
     add_attach_routes(router, engine)
     add_process_routes(router, engine)
+    add_archive_routes(router, engine)
 
 
 class DockerRoutes:

@@ -45,6 +45,8 @@ class Request:
     body: bytes = b""
     parameters: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     """What the route's placeholders matched."""
+    parts: AsyncIterator[bytes] | None = None
+    """The body as it comes, for routes that were registered so; `body` is empty then."""
 
     def text(self, name: str, default: str = "") -> str:
         """Return the last value of a query parameter."""
@@ -89,6 +91,7 @@ class Stream:
     chunks: AsyncIterator[bytes]
     status: int = 200
     content_type: str = NDJSON_TYPE
+    headers: Headers = ()
 
 
 class RawReader(Protocol):

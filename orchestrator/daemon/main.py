@@ -26,6 +26,7 @@ from orchestrator.daemon.idle import IdleWatch
 from orchestrator.daemon.routing import Router
 from orchestrator.daemon.server import Server
 from orchestrator.daemon.stack_routes import add_stack_routes
+from orchestrator.daemon.verb_routes import remove_ended
 from orchestrator.errors import OrchestratorError
 from orchestrator.manager import MANAGER_ARGV
 from orchestrator.run.clock import SystemClock
@@ -109,12 +110,14 @@ class Manager:
             add_docker_routes(router, engine)
             add_stack_routes(router, engine)
             await self._supervisor.resume()
+            removing = asyncio.ensure_future(remove_ended(engine))
             await server.listen(self._paths.api_socket)
             log.info("serving %s after %.0f ms", self._paths.api_socket, self._age_ms())
             watch.look()
             await self._end.wait()
             log.info("leaving; containers go on")
             watch.close()
+            removing.cancel()
             unsubscribe()
             await server.close()
             await self._supervisor.close()

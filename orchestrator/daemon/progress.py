@@ -66,7 +66,7 @@ def _end_document(task: asyncio.Task[Outcome]) -> dict[str, object]:
         why = str(failure) if failure is not None else "the manager is leaving"
         return {"end": True, "ok": False, "error": why, "code": 1}
     outcome = task.result()
-    return {
+    document: dict[str, object] = {
         "end": True,
         "ok": outcome.ok,
         "error": outcome.error,
@@ -74,6 +74,7 @@ def _end_document(task: asyncio.Task[Outcome]) -> dict[str, object]:
         "revision": outcome.revision,
         "changed": outcome.changed,
     }
+    return document | ({"container": outcome.container} if outcome.container else {})
 
 
 class _Journal:

@@ -31,9 +31,17 @@ class Router:
 
     def __init__(self) -> None:
         self._routes: dict[str, _Route] = {}
+        self._streamed: set[tuple[str, str]] = set()
 
-    def add(self, method: str, pattern: str, handler: Handler) -> None:
-        """Register a handler; `GET` answers `HEAD` as well."""
+    def add(
+        self, method: str, pattern: str, handler: Handler, *, is_streamed: bool = False
+    ) -> None:
+        """Register a handler; `GET` answers `HEAD` as well, unless it has its own.
+
+        `is_streamed`: it reads the request's body itself, as `parts`, however long that is.
+        """
+        if is_streamed:
+            self._streamed.add((method, pattern))
         route = self._routes.get(pattern)
         if route is None:
             expression = _PLACEHOLDER.sub(r"(?P<\1>[^/]+)", pattern)
@@ -41,6 +49,17 @@ class Router:
         route.handlers[method] = handler
         if method == "GET":
             route.handlers.setdefault("HEAD", handler)
+
+    def is_streamed(self, method: str, path: str) -> bool:
+        """Tell whether the route of a request reads the body itself."""
+        try:
+            bare = _strip_version(path)
+        except HttpError:
+            return False
+        return any(
+            method == streamed and self._routes[pattern].pattern.fullmatch(bare)
+            for streamed, pattern in self._streamed
+        )
 
     def find(self, request: Request) -> tuple[Handler, Request]:
         """Return the handler and the request with its version prefix taken off and its parameters

@@ -125,6 +125,10 @@ class Server:
             return False
         return True
 
+    def is_streamed(self, method: str, path: str) -> bool:
+        """Tell whether a request's body is left to its handler."""
+        return self._router.is_streamed(method, path)
+
     async def handle(self, request: Request) -> Answer:
         """Return the answer to a request; a handler's exception becomes an error document."""
         try:

@@ -19,6 +19,7 @@ from orchestrator.daemon.http import Answer, HttpError, Request, Stream, json_re
 from orchestrator.daemon.progress import begin
 from orchestrator.daemon.routing import Router
 from orchestrator.daemon.stack_logs import Follower, merged
+from orchestrator.daemon.verb_routes import add_verb_routes
 from orchestrator.errors import NotFoundError
 from orchestrator.model.progress import Report
 from orchestrator.plan import labels
@@ -67,6 +68,7 @@ def add_stack_routes(router: Router, engine: Engine) -> None:
     router.add("POST", "/trice/v1/images/load", routes.load_image)
     router.add("GET", "/trice/v1/status", routes.status)
     router.add("POST", "/trice/v1/stop", routes.stop_everything)
+    add_verb_routes(router, engine)
 
 
 class StackRoutes:

@@ -61,6 +61,41 @@ def bring_up(
     )
 
 
+def start_again(
+    previous: Desired,
+    present: Mapping[ServiceName, int],
+    *,
+    services: tuple[str, ...],
+    author: str,
+    cause: str,
+    at_ns: int,
+) -> Desired:
+    """Return what `start` makes of it: the containers that there are (`present`: how many) shall run as they are.
+
+    Raises NotFoundError for a service that is not in the project, PlanConflict for one without a container.
+    """
+    project = previous.project
+    if project is None:
+        raise NotFoundError(f"no such project: {previous.name}")
+    named = _known(services, project) or frozenset(project.services)
+    there = {name: present[name] for name in named if present.get(name)}
+    lacking = sorted(named - there.keys()) if services or not there else []
+    if lacking:
+        raise PlanConflict(f'service "{lacking[0]}" has no container to start')
+    scale = {
+        str(name): count for name, count in there.items() if count != project.services[name].scale
+    }
+    return bring_up(
+        previous,
+        project,
+        node=previous.node,
+        digests=previous.digests,
+        services=tuple(there),
+        options=UpOptions(no_recreate=True, no_deps=True, scale=scale, author=author, cause=cause),
+        at_ns=at_ns,
+    )
+
+
 def take_down(
     previous: Desired | None,
     name: ProjectName,

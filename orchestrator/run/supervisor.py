@@ -116,7 +116,7 @@ class Supervisor:
         plan has a problem, the project stays as it was. Raises LoadErrors for a document that
         cannot be decoded, NotFoundError (`no such service: X`), PlanConflict. All other failures
         are in the Outcome."""
-        project, make = await self._call(lambda: self._wish(document, services, options))
+        project, make = await self._call(lambda: self.wish(document, services, options))
         worker = await self._worker(project.name)
         is_built = False
         while True:
@@ -155,7 +155,7 @@ class Supervisor:
         options: UpOptions = UP_DEFAULTS,
     ) -> Plan:
         """Return what `up` would do now; nothing is changed."""
-        project, make = await self._call(lambda: self._wish(document, services, options))
+        project, make = await self._call(lambda: self.wish(document, services, options))
         return (await self._call(lambda: self._held(project.name).prepare(project, make))).plan
 
     async def stop_all(self, report: Report) -> Outcome:
@@ -273,9 +273,77 @@ class Supervisor:
             await asyncio.wait(self._remembering)
         self._pool.shutdown(wait=False)
 
+    # For verbs that are made of these (orchestrator.run.verbs)
+
+    @property
+    def machine(self) -> Machine:
+        return self._machine
+
+    async def call(self, work: Callable[[], T]) -> T:
+        """Do blocking work on the supervisor's own threads."""
+        return await self._call(work)
+
+    def project_name(self, name: str) -> ProjectName:
+        """Return the name as one of a project. Raises NotFoundError for what cannot be one."""
+        if not _NAME.fullmatch(name):
+            raise NotFoundError(f"no such project: {name}")
+        return ProjectName(name)
+
+    def wanted(self, name: str) -> Desired | None:
+        """Return what is wanted of a project now."""
+        worker = self._workers.get(ProjectName(name))
+        return worker.held.desired if worker is not None else None
+
+    async def held(self, name: ProjectName) -> HeldProject:
+        """Return the project as it is held; one that nothing is wanted of is made for the moment."""
+        worker = self._workers.get(name)
+        return worker.held if worker is not None else await self._call(lambda: self._held(name))
+
+    async def revise(
+        self,
+        name: str,
+        make: MakeDesired,
+        report: Report,
+        *,
+        project: Project | None = None,
+        before: Plan | None = None,
+    ) -> Outcome:
+        """Make a new revision and return when it holds. `before` is done first, when it is made."""
+        worker = await self._worker(self.project_name(name))
+        while True:
+            prepared = await self._call(lambda: worker.held.prepare(project, make))
+            if prepared.plan.problems:
+                return Outcome(ok=False, error=obstacle(prepared.plan))
+            tell_warnings(prepared, report)
+            async with worker.turn:
+                waiter = await self._adopt(worker, prepared, report)
+                error = await self.do_now(before, report) if waiter and before else ""
+            if waiter is not None:
+                outcome = await self._result(worker, waiter)
+                return replace(outcome, ok=False, error=error) if error else outcome
+
+    async def remove_services(self, name: str, *, options: DownOptions, report: Report) -> Outcome:
+        """Stop and remove the containers of the services that the options name."""
+        return await self._take_down(name, State.REMOVED, options, report)
+
+    async def do_now(self, plan: Plan, report: Report) -> str:
+        """Do a plan outside of any round; return what failed."""
+        loop = asyncio.get_running_loop()
+        machine = self._machine
+        results = await self._call(
+            lambda: execute(
+                plan,
+                machine.runtime,
+                parallelism=machine.parallelism,
+                report=lambda progress: _later(loop, report, progress),
+            )
+        )
+        failed = [failure_line(result) for result in results if result.error is not None]
+        return "\n".join(failed)
+
     # Inside
 
-    def _wish(
+    def wish(
         self, document: Mapping[str, object], services: tuple[str, ...], options: UpOptions
     ) -> tuple[Project, MakeDesired]:
         """Return the document's project, and what makes its next revision from the one before."""
@@ -299,18 +367,7 @@ class Supervisor:
 
     async def _build(self, prepared: Prepared, report: Report) -> str:
         """Build what images the plan needs; return why that failed, or nothing."""
-        loop = asyncio.get_running_loop()
-        machine = self._machine
-        results = await self._call(
-            lambda: execute(
-                Plan(actions=prepared.builds),
-                machine.runtime,
-                parallelism=machine.parallelism,
-                report=lambda progress: _later(loop, report, progress),
-            )
-        )
-        failed = [failure_line(result) for result in results if result.error is not None]
-        return "\n".join(failed)
+        return await self.do_now(Plan(actions=prepared.builds), report)
 
     async def _take_down(
         self, name: str, state: State, options: DownOptions, report: Report

@@ -19,6 +19,8 @@ class Outcome:
     """One clear line a problem; empty when ok."""
     changed: int = 0
     """How many actions were done."""
+    container: str = ""
+    """Id of the container that was made for this command alone (`run`)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

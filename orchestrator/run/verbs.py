@@ -1,0 +1,370 @@
+"""Verbs on a project's services that are neither `up` nor `down`: start, restart, rm, create, and one-off containers.
+
+Each is made of what the supervisor has: revisions that change what is wanted, and changes by hand between rounds.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from functools import partial
+from secrets import token_hex
+from types import MappingProxyType
+
+from orchestrator.errors import NotFoundError, OrchestratorError, PlanConflict
+from orchestrator.model.progress import Progress, ProgressStatus, Report
+from orchestrator.model.project import Condition, Project, Service, ServiceName
+from orchestrator.plan import graph, labels
+from orchestrator.plan.action import BuildImage, StartContainer
+from orchestrator.plan.desired import Desired, DownOptions, State, UpOptions
+from orchestrator.plan.observed import Instance, Observed, instances
+from orchestrator.plan.plan import Plan
+from orchestrator.plan.revise import start_again
+from orchestrator.plan.services import build_of, request_of
+from orchestrator.run.observe import observe
+from orchestrator.run.supervisor import Outcome, Supervisor
+from orchestrator.run.worker import obstacle
+from runtime.api import ContainerRequest, ImageState, NotFound
+
+AUTO_REMOVE = "trice.autoremove"
+"""Label of a container that is removed when it has ended."""
+_SLUG_BYTES = 6
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VerbOptions:
+    """The flags of start, restart and rm; `services` empty is all of them."""
+
+    services: tuple[str, ...] = ()
+    grace_s: float | None = None
+    no_deps: bool = False
+    author: str = ""
+    cause: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunOptions:
+    """What `run` says beside the service."""
+
+    command: tuple[str, ...] | None = None
+    entrypoint: tuple[str, ...] | None = None
+    environment: Mapping[str, str | None] = field(default_factory=lambda: MappingProxyType({}))
+    labels: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    user: str | None = None
+    working_dir: str | None = None
+    name: str = ""
+    tty: bool = False
+    open_stdin: bool = False
+    remove: bool = False
+    no_deps: bool = False
+    cap_add: tuple[str, ...] = ()
+    cap_drop: tuple[str, ...] = ()
+
+
+class Verbs:
+    """The verbs of one supervisor."""
+
+    def __init__(self, supervisor: Supervisor) -> None:
+        self._supervisor = supervisor
+        self._machine = supervisor.machine
+
+    async def start(self, name: str, options: VerbOptions, report: Report) -> Outcome:
+        """Start the containers that there are, in order; none is made.
+
+        Raises NotFoundError, PlanConflict (`service "web" has no container to start`).
+        """
+        if self._supervisor.wanted(name) is None:
+            return await self._start_by_hand(name, options, report)
+
+        def make(previous: Desired | None, observed: Observed) -> Desired:
+            if previous is None:
+                raise NotFoundError(f"no such project: {name}")
+            return start_again(
+                previous,
+                {service: len(found) for service, found in instances(observed).items()},
+                services=options.services,
+                author=options.author,
+                cause=options.cause or "start",
+                at_ns=self._machine.clock.now_ns(),
+            )
+
+        return await self._supervisor.revise(name, make, report)
+
+    async def restart(self, name: str, options: VerbOptions, report: Report) -> Outcome:
+        """Stop the containers that there are, dependents first, and start them again.
+
+        With them those services that ask for it by `depends_on.restart`, unless `no_deps`.
+        """
+        desired = self._supervisor.wanted(name)
+        project = desired.project if desired is not None else None
+        members = await self._members(name)
+        chosen = _chosen(members, options.services, project)
+        if project is not None and not options.no_deps:
+            chosen |= _restarting_with(chosen, project) & members.keys()
+        for service in reversed(_order(chosen, members, project)):
+            await asyncio.gather(
+                *(
+                    self._stop(each, options.grace_s, report)
+                    for each in members.get(service, ())
+                    if each.is_running
+                )
+            )
+        services = tuple(sorted(name for name in chosen if members.get(name)))
+        again = replace(options, services=services, cause=options.cause or "restart")
+        return await self.start(name, again, report)
+
+    async def remove_stopped(self, name: str, options: VerbOptions, report: Report) -> Outcome:
+        """Remove the containers that do not run.
+
+        A service that has no container left afterwards is wanted no more, until `up`.
+        """
+        members = await self._members(name)
+        chosen = _chosen(members, options.services, None)
+        idle = {
+            service
+            for service in chosen
+            if members.get(service) and not any(each.is_running for each in members[service])
+        }
+        for service in sorted(chosen - idle):
+            for each in members.get(service, ()):
+                if not each.is_running:
+                    await self._supervisor.remove_container(each.state.id)
+                    report(_told(each.name, "Removed"))
+        if not idle:
+            return Outcome(ok=True)
+        down = DownOptions(services=tuple(sorted(idle)), cause=options.cause or "rm")
+        return await self._supervisor.remove_services(name, options=down, report=report)
+
+    async def create(
+        self,
+        document: Mapping[str, object],
+        *,
+        services: tuple[str, ...],
+        options: UpOptions,
+        report: Report,
+    ) -> Outcome:
+        """Make what `up` would make, and start nothing (`up --no-start`)."""
+        supervisor = self._supervisor
+        project, wish = await supervisor.call(lambda: supervisor.wish(document, services, options))
+        held = await supervisor.held(project.name)
+        prepared = await supervisor.call(lambda: held.prepare(project, wish))
+        if prepared.plan.problems:
+            return Outcome(ok=False, error=obstacle(prepared.plan))
+        if error := await supervisor.do_now(Plan(actions=prepared.builds), report):
+            return Outcome(ok=False, error=error)
+
+        def make(previous: Desired | None, observed: Observed) -> Desired:
+            wanted = wish(previous, observed)
+            running = {
+                service
+                for service, found in instances(observed).items()
+                if any(each.is_running for each in found)
+            }
+            goals = {
+                service: State.STOPPED if goal is State.RUNNING and service not in running else goal
+                for service, goal in wanted.goals.items()
+            }
+            return replace(wanted, goals=MappingProxyType(goals))
+
+        actions = tuple(
+            replace(
+                each,
+                needs=tuple(
+                    need for need in each.needs if not need.startswith(("build ", "start "))
+                ),
+            )
+            for each in prepared.plan.actions
+            if not isinstance(each, StartContainer | BuildImage)
+        )
+        return await supervisor.revise(
+            project.name, make, report, project=project, before=Plan(actions=actions)
+        )
+
+    async def run(
+        self,
+        document: Mapping[str, object],
+        service: str,
+        *,
+        options: RunOptions,
+        report: Report,
+    ) -> Outcome:
+        """Make a one-off container of a service, its dependencies up first; it is not started.
+
+        Its id is in the Outcome. Raises LoadErrors, NotFoundError.
+        """
+        supervisor = self._supervisor
+        project, wish = await supervisor.call(
+            lambda: supervisor.wish(document, (service,), UpOptions(no_deps=True))
+        )
+        chosen = project.services[ServiceName(service)]
+        needed = tuple(str(each.service) for each in chosen.depends_on)
+        if needed and not options.no_deps:
+            outcome = await supervisor.up(
+                document, services=needed, options=UpOptions(cause=f"run {service}"), report=report
+            )
+            if not outcome.ok:
+                return outcome
+            for dependency in chosen.depends_on:
+                await self._reached(project, dependency.service, dependency.condition, report)
+        image, error = await self._image(project, chosen, report)
+        if image is None:
+            return Outcome(ok=False, error=error)
+        held = await supervisor.held(project.name)
+        desired = await supervisor.call(lambda: held.prepare(project, wish).wanted)
+        request = one_off(
+            request_of(chosen, project, desired, image.id, self._machine.policy),
+            project,
+            options,
+            slug=token_hex(_SLUG_BYTES),
+        )
+        report(_told(request.name, "Creating", is_done=False))
+        container = await supervisor.call(lambda: self._machine.runtime.create(request))
+        report(_told(request.name, "Created"))
+        return Outcome(ok=True, container=container)
+
+    # Inside
+
+    async def _start_by_hand(self, name: str, options: VerbOptions, report: Report) -> Outcome:
+        """Start what nobody looks after: labels are all that is known of it."""
+        members = await self._members(name)
+        chosen = _chosen(members, options.services, None)
+        for service in _order(chosen, members, None):
+            for each in members.get(service, ()):
+                report(_told(each.name, "Starting", is_done=False))
+                await self._supervisor.start_container(each.state.id)
+                report(_told(each.name, "Started"))
+        return Outcome(ok=True)
+
+    async def _stop(self, each: Instance, grace_s: float | None, report: Report) -> None:
+        report(_told(each.name, "Restarting", is_done=False))
+        await self._supervisor.stop_container(each.state.id, grace_s=grace_s)
+
+    async def _members(self, name: str) -> Mapping[ServiceName, tuple[Instance, ...]]:
+        machine = self._machine
+        project = self._supervisor.project_name(name)
+        observed = await self._supervisor.call(
+            lambda: observe(machine.runtime, project, None, node=machine.node)
+        )
+        return instances(observed)
+
+    async def _image(
+        self, project: Project, service: Service, report: Report
+    ) -> tuple[ImageState | None, str]:
+        """Return the service's image, built if need be; or None and why there is none."""
+        machine = self._machine
+
+        def look() -> ImageState | None:
+            try:
+                return machine.runtime.resolve(service.image)
+            except NotFound:
+                return None
+
+        image = await self._supervisor.call(look)
+        build = build_of(service, project, image, machine.policy)
+        if build is not None:
+            if error := await self._supervisor.do_now(Plan(actions=(build,)), report):
+                return None, error
+            image = await self._supervisor.call(look)
+        path = f"services.{service.name}.image"
+        return image, f'{path}: cannot use image "{service.image}": it is not there'
+
+    async def _reached(
+        self, project: Project, service: ServiceName, condition: Condition, report: Report
+    ) -> None:
+        """Wait until a dependency has completed, where that is its condition. Raises OrchestratorError."""
+        if condition is not Condition.COMPLETED:
+            return
+        runtime = self._machine.runtime
+        for each in (await self._members(project.name)).get(service, ()):
+            report(_told(each.name, "Waiting", is_done=False))
+            container = each.state.id
+            ended = await self._supervisor.call(partial(runtime.wait, container))
+            if ended is None or ended.code != 0:
+                code = "?" if ended is None else ended.code
+                raise OrchestratorError(
+                    f"dependency failed to start: container {each.name} exited ({code})"
+                )
+            report(_told(each.name, "Exited"))
+
+
+def one_off(
+    request: ContainerRequest, project: Project, options: RunOptions, *, slug: str
+) -> ContainerRequest:
+    """Return the request of a one-off container of a service (compose-cli §4). Pure."""
+    service = request.labels[labels.SERVICE]
+    marks = {name: value for name, value in request.labels.items() if name != labels.NUMBER}
+    marks |= {labels.ONEOFF: "True", labels.SLUG: slug, **options.labels}
+    if options.remove:
+        marks[AUTO_REMOVE] = "true"
+    command = request.command if options.command is None else options.command
+    entrypoint = request.entrypoint
+    if options.entrypoint is not None:
+        entrypoint, command = options.entrypoint, options.command
+    return replace(
+        request,
+        name=options.name or f"{project.name}-{service}-run-{slug}",
+        labels=MappingProxyType(marks),
+        entrypoint=entrypoint,
+        command=command,
+        environment=MappingProxyType({**request.environment, **options.environment}),
+        user=options.user or request.user,
+        working_dir=options.working_dir or request.working_dir,
+        tty=options.tty,
+        open_stdin=options.open_stdin,
+        stdin_once=options.open_stdin,
+        cap_add=(*request.cap_add, *options.cap_add),
+        cap_drop=(*request.cap_drop, *options.cap_drop),
+    )
+
+
+def _chosen(
+    members: Mapping[ServiceName, tuple[Instance, ...]],
+    services: tuple[str, ...],
+    project: Project | None,
+) -> set[ServiceName]:
+    known = members.keys() | (project.services.keys() if project is not None else set())
+    for service in services:
+        if service not in known:
+            raise NotFoundError(f"no such service: {service}")
+        if project is not None and not members.get(ServiceName(service)):
+            raise PlanConflict(f'service "{service}" has no container to start')
+    return {ServiceName(each) for each in services} or set(members)
+
+
+def _restarting_with(chosen: set[ServiceName], project: Project) -> set[ServiceName]:
+    """Return the services that ask to restart with these, and with those that do."""
+    found: set[ServiceName] = set()
+    while True:
+        more = {
+            service.name
+            for service in project.services.values()
+            if any(each.restart and each.service in chosen | found for each in service.depends_on)
+        }
+        if more <= found:
+            return found
+        found |= more
+
+
+def _order(
+    chosen: set[ServiceName],
+    members: Mapping[ServiceName, tuple[Instance, ...]],
+    project: Project | None,
+) -> tuple[ServiceName, ...]:
+    needs: dict[ServiceName, tuple[ServiceName, ...]] = {}
+    if project is not None:
+        needs = dict(graph.dependencies(project))
+    for service, found in members.items():
+        recorded: frozenset[ServiceName] = frozenset().union(
+            *(labels.recorded_dependencies(each.state.labels) for each in found)
+        )
+        needs.setdefault(service, tuple(sorted(recorded)))
+    return graph.start_order(chosen, graph.without_cycles(chosen, needs))
+
+
+def _told(container: str, text: str, *, is_done: bool = True) -> Progress:
+    status = ProgressStatus.DONE if is_done else ProgressStatus.WORKING
+    return Progress(id=f"Container {container}", status=status, text=text)
+
+
+__all__ = ["AUTO_REMOVE", "RunOptions", "VerbOptions", "Verbs", "one_off"]
