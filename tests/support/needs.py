@@ -129,5 +129,6 @@ _CHECKS: dict[str, Callable[[], str]] = {
     "nft": lambda: _runs("nft", "list", "tables"),
     "docker_client": lambda: _runs("docker", "--version"),
     "crun": lambda: _runs("crun", "--version"),
+    "podman": lambda: _runs("podman", "--version"),
     "busybox": lambda: "" if Path("/bin/busybox").exists() else "/bin/busybox is not there",
 }
