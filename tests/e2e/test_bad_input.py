@@ -76,7 +76,7 @@ LOADING = (
     Case(
         "broken YAML",
         "name: other\nservices:\n  app: [a\n  b: c\n",
-        r"compose\.yaml:4:4: not YAML: .*a bracket that was opened before is never closed",
+        r"compose\.yaml:3:8: not YAML: .*the bracket that is opened here is never closed",
     ),
     Case(
         "duplicate key",
@@ -237,7 +237,7 @@ COMMANDS = (
         r'.*"soon": expected a number of seconds, as in 10; see \'trice up --help\'',
     ),
     (("up", "--build"), r"no such option '--build'; see 'trice up --help'"),
-    (("exec", "web", "sh"), r'"exec" is not supported yet; see \'trice --help\''),
+    (("push", "web"), r'"push" is not supported yet; see \'trice --help\''),
     (("logs", "--since", "soon"), r"invalid value for since: .*"),
     (("logs", "--tail", "few"), r'invalid value for tail: "few" is not a number'),
     (("image", "load", "nowhere.tar"), r"cannot load nowhere\.tar: no such file or directory"),

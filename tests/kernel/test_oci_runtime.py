@@ -252,7 +252,7 @@ BAD_CONFIGS: dict[str, tuple[Callable[[Json], None], str]] = {
     ),
     "missing command": (
         lambda config: config["process"].update(args=["nosuch"]),
-        "cannot execute nosuch: not found in $PATH",
+        "cannot execute nosuch: executable file not found in $PATH",
     ),
     "missing rootfs": (
         lambda config: config["root"].update(path="nothere"),

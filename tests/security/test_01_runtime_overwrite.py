@@ -36,8 +36,8 @@ NO_SEAL = (
     ("runtime/cli.py", "            seal_self()\n", "            pass\n"),
     (
         "runtime/bundles.py",
-        "        if not memfd.runs_sealed():\n",
-        "        if False:\n",
+        "    if not memfd.runs_sealed():\n",
+        "    if False:\n",
     ),
 )
 

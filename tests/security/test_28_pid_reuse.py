@@ -67,7 +67,7 @@ print(json.dumps(answers))
 """
 
 BY_NUMBER = (
-    "runtime/bundles.py",
+    "runtime/bundle_files.py",
     "        if pidfd.start_time(state.pid) == state.start_time and not pidfd.has_ended(process):\n",
     "        if True:\n",
 )

@@ -58,16 +58,20 @@ def test_encoding_uses_the_specifications_names_and_leaves_defaults_out() -> Non
 
 
 @pytest.mark.parametrize(
-    ("alive", "ready", "fifo", "status"),
+    ("alive", "ready", "fifo", "frozen", "status"),
     [
-        (False, True, True, BundleStatus.STOPPED),
-        (True, False, True, BundleStatus.CREATING),
-        (True, True, True, BundleStatus.CREATED),
-        (True, True, False, BundleStatus.RUNNING),
+        (False, True, True, True, BundleStatus.STOPPED),
+        (True, False, True, False, BundleStatus.CREATING),
+        (True, True, True, False, BundleStatus.CREATED),
+        (True, True, False, False, BundleStatus.RUNNING),
+        (True, True, False, True, BundleStatus.PAUSED),
     ],
 )
-def test_status_is_what_is_seen(alive: bool, ready: bool, fifo: bool, status: BundleStatus) -> None:
-    assert observed_status(is_alive=alive, is_ready=ready, has_fifo=fifo) is status
+def test_status_is_what_is_seen(
+    alive: bool, ready: bool, fifo: bool, frozen: bool, status: BundleStatus
+) -> None:
+    seen = observed_status(is_alive=alive, is_ready=ready, has_fifo=fifo, is_frozen=frozen)
+    assert seen is status
 
 
 @pytest.mark.parametrize(
