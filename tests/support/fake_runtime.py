@@ -1,7 +1,6 @@
 """An in-memory runtime with the state machine of the real one; tests/contract holds both to it.
 
-Beside the protocol it has what tests need: images out of nothing, programs that end, faults, gates
-that hold a verb until the test lets it go, and a trace of every verb with how many ran at once."""
+Beside the protocol: images out of nothing, programs that end, faults, gates that hold a verb, a trace of every verb."""
 
 from __future__ import annotations
 
@@ -144,8 +143,6 @@ class FakeRuntime:
     def emit(self, action: str, *, kind: str = "daemon") -> None:
         """Send an event that belongs to no container, as `keeper-back`."""
         self._tell(RuntimeEvent(action=action, kind=kind, id="", name="", at_ns=self._now_ns()))
-
-    # Containers
 
     def create(self, request: ContainerRequest) -> ContainerId:
         with self._verb("create", request.name), self._lock:
