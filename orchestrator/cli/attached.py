@@ -92,7 +92,7 @@ class Attached:
         containers = view.get("containers")
         for item in containers if isinstance(containers, list) else []:
             is_ours = not self._services or label(item, "service") in self._services
-            if is_ours and item["State"] == "running":
+            if is_ours and item["State"] in {"running", "paused"}:
                 self._kill(container_name(item))
 
     def _kill(self, container: str) -> None:

@@ -8,9 +8,13 @@ import click
 
 from orchestrator.cli.selection import check_services, project_name
 from orchestrator.cli.settings import Settings
-from orchestrator.client.api import Document
+from orchestrator.cli.target import find_container, members
+from orchestrator.client.api import Client, Document
+from orchestrator.client.bridge import Frames
 from orchestrator.client.follow import LogRequest, follow
 from orchestrator.client.start import is_there
+from orchestrator.client.wire import ApiError
+from orchestrator.errors import LoadErrors, NotFoundError
 from orchestrator.ui.lines import LogPrinter
 from orchestrator.ui.tables import container_name, label
 
@@ -41,6 +45,12 @@ def command(
 ) -> None:
     """Print the logs of the project's services."""
     client = settings.client()
+    if container := _container(settings, client, services):
+        query = [("follow", "1")] if is_follow else []
+        query += [("timestamps", "1")] if timestamps else []
+        query += [("tail", tail), ("since", since), ("until", until)]
+        _print_container(client, container, query)
+        return
     project = project_name(settings)
     view = client.project(project) if is_there(client.paths) else None
     containers = _containers(view)
@@ -60,6 +70,41 @@ def command(
     )
     for record in follow(client, request):
         printer.show(record)
+
+
+def _container(settings: Settings, client: Client, names: tuple[str, ...]) -> str:
+    """Return the id of the container that is meant; empty where services of the project are."""
+    if settings.is_by_container:
+        if len(names) != 1:
+            raise click.UsageError("give one container, by name or id")
+        return find_container(settings, client, names[0])
+    if len(names) != 1:
+        return ""
+    try:
+        found = members(client, project_name(settings))
+    except (NotFoundError, LoadErrors):
+        return find_container(settings, client, names[0])
+    if names[0] in found.services or not is_there(client.paths):
+        return ""
+    try:
+        return str(client.inspect(names[0])["Id"])
+    except ApiError as error:
+        if error.status == 404:
+            return ""  # told as a service that is not there
+        raise
+
+
+def _print_container(client: Client, container: str, query: list[tuple[str, str]]) -> None:
+    """Print one container's log as it was written: its stderr is ours, nothing before the lines."""
+    config = client.inspect(container)["Config"]
+    has_terminal = isinstance(config, dict) and bool(config.get("Tty"))
+    frames = Frames()
+    path = f"/containers/{container}/logs"
+    for data in client.request("GET", path, query=[("stdout", "1"), ("stderr", "1"), *query]):
+        for is_stderr, payload in [(False, data)] if has_terminal else frames.take(data):
+            stream = sys.stderr if is_stderr else sys.stdout
+            stream.buffer.write(payload)
+            stream.flush()
 
 
 def _containers(view: Document | None) -> list[Document]:

@@ -31,7 +31,7 @@ def command(
         project
         for project in (client.projects() if is_there(client.paths) else ())
         if _counts(project)
-        and (is_all or _counts(project).get("running", 0))
+        and (is_all or not _counts(project).keys().isdisjoint({"running", "paused"}))
         and all(pattern.search(str(project["name"])) for pattern in patterns)
     ]
     if quiet:

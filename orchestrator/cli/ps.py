@@ -69,7 +69,7 @@ def _containers(
         (
             item
             for item in found
-            if (is_all or item["State"] in {"running", "restarting"})
+            if (is_all or item["State"] in {"running", "paused", "restarting"})
             and (not services or label(item, "service") in services)
             and label(item, "oneoff").lower() != "true"
         ),

@@ -12,7 +12,7 @@ import os
 import select
 import socket
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from enum import Enum
 from typing import NamedTuple
 
@@ -74,7 +74,7 @@ class _Bridge:
         self._is_multiplexed = is_multiplexed
         self._stdin = ends.stdin
         self._pending = b""
-        self._partial = b""
+        self._frames = Frames()
         self._keys = _Keys(ends.detach)
 
     def run(self, early: bytes) -> End:
@@ -160,6 +160,18 @@ class _Bridge:
         if not self._is_multiplexed:
             _write(self._ends.stdout, data)
             return
+        for is_stderr, payload in self._frames.take(data):
+            _write(self._ends.stderr if is_stderr else self._ends.stdout, payload)
+
+
+class Frames:
+    """Takes a multiplexed stream apart as it comes."""
+
+    def __init__(self) -> None:
+        self._partial = b""
+
+    def take(self, data: bytes) -> Iterator[tuple[bool, bytes]]:
+        """Yield whether it is of stderr, and the payload, of each frame that is whole now."""
         data = self._partial + data
         start = 0
         while len(data) - start >= _FRAME.size:
@@ -167,8 +179,7 @@ class _Bridge:
             end = start + _FRAME.size + length
             if end > len(data):
                 break
-            target = self._ends.stderr if stream == _STDERR_STREAM else self._ends.stdout
-            _write(target, data[start + _FRAME.size : end])
+            yield stream == _STDERR_STREAM, data[start + _FRAME.size : end]
             start = end
         self._partial = data[start:]
 

@@ -11,12 +11,15 @@ import contextlib
 import platform
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
+from secrets import token_hex
 
 from orchestrator.daemon.archive_routes import add_archive_routes
 from orchestrator.daemon.attach_routes import add_attach_routes
+from orchestrator.daemon.body import body_of
+from orchestrator.daemon.creation import CreateBody, request_of_body
 from orchestrator.daemon.docker_shape import (
     CONTAINER_FILTERS,
-    container_inspection,
+    FRAME_BYTES,
     container_matcher,
     container_summary,
     event_document,
@@ -25,7 +28,7 @@ from orchestrator.daemon.docker_shape import (
     parse_filters,
 )
 from orchestrator.daemon.engine import Engine
-from orchestrator.daemon.exec_routes import add_exec_routes
+from orchestrator.daemon.exec_routes import MULTIPLEXED, RAW, add_exec_routes
 from orchestrator.daemon.feed import LogFeed
 from orchestrator.daemon.http import (
     Answer,
@@ -36,12 +39,13 @@ from orchestrator.daemon.http import (
     json_line,
     json_response,
 )
-from orchestrator.daemon.process_routes import add_process_routes
+from orchestrator.daemon.inspection import container_inspection
+from orchestrator.daemon.process_routes import add_process_routes, check_name
 from orchestrator.daemon.routing import API_VERSION, MINIMUM_API_VERSION, Router
 from orchestrator.model.human import SECOND_NS, parse_instant
 from runtime.api import ContainerState, LogOptions, NotFound, RuntimeEvent, Status
 
-MULTIPLEXED = "application/vnd.docker.multiplexed-stream"
+_NAME_BYTES = 6
 _EVENT_FILTERS = frozenset({"container", "event", "type", "label", "image"})
 
 
@@ -52,6 +56,7 @@ def add_docker_routes(router: Router, engine: Engine) -> None:
     router.add("GET", "/version", routes.version)
     router.add("GET", "/info", routes.info)
     router.add("GET", "/containers/json", routes.list_containers)
+    router.add("POST", "/containers/create", routes.create)
     router.add("GET", "/containers/{id}/json", routes.inspect)
     router.add("GET", "/containers/{id}/logs", routes.logs)
     router.add("POST", "/containers/{id}/start", routes.start)
@@ -157,6 +162,23 @@ class DockerRoutes:
             ]
         )
 
+    async def create(self, request: Request) -> Answer:
+        """Make a container; its image must be in the store, as nothing is pulled."""
+        engine = self._engine
+        body = body_of(request, CreateBody)
+        name = request.text("name").removeprefix("/") or token_hex(_NAME_BYTES)
+        check_name(name)
+        try:
+            image = await engine.call(engine.runtime.resolve, body.image)
+        except NotFound as error:
+            raise HttpError(404, f"No such image: {body.image}") from error
+        states = await engine.containers()
+        wanted, warnings = request_of_body(
+            body, name, image, lambda reference: engine.match(reference, states).id
+        )
+        container = await engine.call(engine.runtime.create, wanted)
+        return json_response({"Id": container, "Warnings": list(warnings)}, status=201)
+
     async def inspect(self, request: Request) -> Answer:
         state = await self._find(request)
         engine = self._engine
@@ -176,7 +198,9 @@ class DockerRoutes:
             raise HttpError(400, "Bad parameters: you must choose at least one stream")
         with_time = request.flag("timestamps")
         feed = self._engine.open_feed(state.id, options)
-        return Stream(chunks=_frames(feed, with_time=with_time), content_type=MULTIPLEXED)
+        kind = RAW if state.tty else MULTIPLEXED
+        chunks = _frames(feed, with_time=with_time, is_raw=state.tty)
+        return Stream(chunks=chunks, content_type=kind)
 
     async def start(self, request: Request) -> Answer:
         state = await self._find(request)
@@ -290,10 +314,12 @@ def _is_named(document: dict[str, object], wanted: tuple[str, ...]) -> bool:
     )
 
 
-async def _frames(feed: LogFeed, *, with_time: bool) -> AsyncIterator[bytes]:
+async def _frames(feed: LogFeed, *, with_time: bool, is_raw: bool) -> AsyncIterator[bytes]:
+    """Yield docker's frames; of a terminal there is one stream, which has none."""
+    head = FRAME_BYTES if is_raw else 0
     try:
         async for batch in feed.batches():
-            yield b"".join(log_frame(chunk, with_time=with_time) for chunk in batch)
+            yield b"".join(log_frame(chunk, with_time=with_time)[head:] for chunk in batch)
     finally:
         feed.close()
 

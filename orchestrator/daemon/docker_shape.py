@@ -14,12 +14,13 @@ from collections.abc import Callable, Mapping
 from typing import TypeAlias
 
 from orchestrator.daemon.http import HttpError
-from orchestrator.model.human import SECOND_NS, human_span, rfc3339, rfc3339_full
+from orchestrator.model.human import SECOND_NS, human_span, rfc3339_full
 from runtime.api import ContainerState, ExitKind, ImageState, LogChunk, RuntimeEvent, Status
 
 Document: TypeAlias = dict[str, object]
 
 _FRAME = struct.Struct(">BxxxI")
+FRAME_BYTES = _FRAME.size
 CONTAINER_FILTERS = frozenset({"id", "name", "label", "status"})
 
 
@@ -73,69 +74,6 @@ def container_summary(
         "NetworkSettings": {"Networks": {}},
         "Mounts": [],
         "ExitCode": state.exit.code if state.exit and not state.is_running else 0,
-    }
-
-
-def container_inspection(
-    state: ContainerState, image: ImageState | None, *, log_path: str, is_restarting: bool = False
-) -> Document:
-    """Return `/containers/ID/json`."""
-    limits = state.limits
-    return {
-        "Id": state.id,
-        "Created": rfc3339(state.created_at_ns),
-        "Path": state.command[0] if state.command else "",
-        "Args": list(state.command[1:]),
-        "State": _state_document(state, is_restarting=is_restarting),
-        "Image": state.image,
-        "Name": f"/{state.name}",
-        "RestartCount": max(0, state.attempt - 1),
-        "Driver": "overlay2",
-        "Platform": "linux",
-        "LogPath": log_path,
-        "Mounts": [],
-        "HostConfig": {
-            "NetworkMode": "none",
-            "Memory": limits.memory_bytes or 0,
-            "NanoCpus": round((limits.cpus or 0) * 1e9),
-            "PidsLimit": limits.pids,
-            "LogConfig": {"Type": "json-file", "Config": {}},
-            "RestartPolicy": {"Name": "no", "MaximumRetryCount": 0},
-            "Binds": None,
-        },
-        "Config": {
-            "Hostname": state.id[:12],
-            "Image": state.image_reference,
-            "Cmd": list(state.command),
-            "Entrypoint": None,
-            "Env": [f"{name}={value}" for name, value in image.config.environment.items()]
-            if image
-            else [],
-            "Labels": dict(state.labels),
-            "StopSignal": state.stop_signal,
-            "Tty": False,
-            "OpenStdin": False,
-            "User": image.config.user if image else "",
-            "WorkingDir": image.config.working_dir if image else "",
-        },
-        "NetworkSettings": {"Ports": {}, "Networks": {}},
-    }
-
-
-def _state_document(state: ContainerState, *, is_restarting: bool) -> Document:
-    ended = None if state.is_running else state.exit
-    return {
-        "Status": state_word(state, is_restarting=is_restarting),
-        "Running": state.is_running,
-        "Paused": state.is_paused,
-        "Restarting": is_restarting,
-        "OOMKilled": ended is not None and ended.kind is ExitKind.OOM,
-        "Dead": state.status is Status.DEAD,
-        "Pid": state.pid or 0,
-        "ExitCode": ended.code if ended else 0,
-        "Error": ended.message if ended else "",
-        "StartedAt": rfc3339(state.started_at_ns),
-        "FinishedAt": rfc3339(state.exit.finished_at_ns if state.exit else None),
     }
 
 

@@ -79,9 +79,14 @@ class Engine:
         """Return the container of this id, name or unique prefix of an id. Raises HttpError(404,
         400).
         """
+        return self.match(reference, await self.containers())
+
+    @staticmethod
+    def match(reference: str, states: tuple[ContainerState, ...]) -> ContainerState:
+        """Return the one of these that a reference means, as `find` does."""
         name = reference.removeprefix("/")
         found: list[ContainerState] = []
-        for state in await self.containers():
+        for state in states:
             if name in {state.id, state.name}:
                 return state
             if name and state.id.startswith(name):

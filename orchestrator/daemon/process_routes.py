@@ -85,10 +85,7 @@ class ProcessRoutes:
     async def rename(self, request: Request) -> Answer:
         state = await self._find(request)
         name = request.text("name").removeprefix("/")
-        if not _NAME.fullmatch(name):
-            raise HttpError(
-                400, f"Invalid container name ({name}), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed"
-            )
+        check_name(name)
         await self._engine.call(self._engine.runtime.rename, state.id, name)
         return Response(status=204)
 
@@ -129,6 +126,14 @@ class ProcessRoutes:
 
     async def _find(self, request: Request) -> ContainerState:
         return await self._engine.find(request.parameters["id"])
+
+
+def check_name(name: str) -> None:
+    """Raise HttpError(400) for what cannot be a container's name."""
+    if not _NAME.fullmatch(name):
+        raise HttpError(
+            400, f"Invalid container name ({name}), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed"
+        )
 
 
 def updated(limits: Limits, body: UpdateBody) -> Limits:

@@ -472,6 +472,12 @@ class Supervisor:
         desired = worker.held.desired if worker is not None else None
         services = desired.project.services if desired is not None and desired.project else {}
         service = services.get(ServiceName(state.labels.get(SERVICE, "")))
+        if (
+            service is None
+            and state.request is not None
+            and state.request.stop_timeout_s is not None
+        ):
+            return state.request.stop_timeout_s
         return (service.stop_grace_ns if service else self._machine.policy.grace_ns) / 1e9
 
     async def _worker(self, name: ProjectName) -> Worker:

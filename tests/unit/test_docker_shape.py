@@ -8,7 +8,6 @@ import pytest
 
 from orchestrator.daemon.docker_shape import (
     CONTAINER_FILTERS,
-    container_inspection,
     container_matcher,
     container_summary,
     event_document,
@@ -19,6 +18,7 @@ from orchestrator.daemon.docker_shape import (
     status_words,
 )
 from orchestrator.daemon.http import HttpError
+from orchestrator.daemon.inspection import container_inspection
 from runtime.api import (
     ContainerId,
     ContainerState,
