@@ -150,15 +150,15 @@ class Bundles:
         self._poststop(hooks, state)
 
     def wait(self, container_id: str) -> int:
-        """Wait for the end of a container that this very process created; return its wait status."""
+        """Wait for the end of a container that this very process created; return its wait status.
+
+        As its parent we may go by the number: nobody else can have it before we have reaped it.
+        """
         place = self.place(container_id)
-        process = place.process()
-        if process is None:
-            raise InvalidState(place.name, "stopped", "wait for")
         try:
-            return wait_status(process)
-        finally:
-            os.close(process)
+            return os.waitpid(place.state().pid, 0)[1]
+        except ChildProcessError:
+            raise InvalidState(place.name, "no child of this process", "wait for") from None
 
     # ------------------------------------------------------------------ for who acts on one of them
 

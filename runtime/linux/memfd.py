@@ -20,10 +20,14 @@ _COPY_CHUNK = 1 << 20
 
 
 def sealed(name: str, data: bytes) -> int:
-    """Return a memfd that holds `data` and cannot change; the caller owns it. `name` is for people (/proc/PID/fd)."""
+    """Return a memfd that holds `data`, at its beginning, and cannot change; the caller owns it.
+
+    `name` is for people (/proc/PID/fd).
+    """
     fd = _create(name, _MFD_NOEXEC_SEAL)
     try:
         _write_all(fd, data)
+        os.lseek(fd, 0, os.SEEK_SET)  # it may become somebody's stdin
         fcntl(fd, F_ADD_SEALS, ALL_SEALS)
     except BaseException:
         os.close(fd)
