@@ -77,6 +77,8 @@ class KeeperClient:
         self._last_id = 0
         self._waiting: dict[int, queue.SimpleQueue[Reply | None]] = {}
         self._held: dict[str, Held] = {}
+        self._ended: dict[str, int] = {}
+        """Attempts whose end was told before `start` had taken what is to be held of them."""
         self._execs: dict[str, Callable[[int | None], None]] = {}
         self._is_leaving = False
         self._is_open = False
@@ -240,11 +242,11 @@ class KeeperClient:
         if not reply.is_ok:
             raise self._not_started(reply, container, "start")
         fds = reply.take_fds()
-        self._keep(container, attempt, fds)
+        is_held = self._keep(container, attempt, fds)
         return Started(
             pid=reply.number("pid"),
             started_at_ns=reply.number("started_at_ns"),
-            pidfd=fds["pidfd"],
+            pidfd=fds["pidfd"] if is_held else -1,
         )
 
     def _not_started(self, reply: Reply, container: str, verb: str) -> RuntimeFault:
@@ -324,6 +326,8 @@ class KeeperClient:
     def forget(self, container: str) -> None:
         """Have the keeper close streams and log of one that has ended. Idempotent; InvalidState while it runs."""
         self._do({"do": "forget", "container": container}, "forget")
+        with self._lock:
+            self._ended.pop(container, None)
 
     def put(self, name: str, fds: Sequence[int]) -> None:
         """Store descriptors under a name, in place of what was there; the caller keeps its own."""
@@ -468,17 +472,27 @@ class KeeperClient:
             event()
 
     def _tell_exit(self, report: ExitReport) -> None:
-        held = self._held.get(report.container)
-        if held is not None and held.attempt == report.attempt:
+        with self._lock:
+            held = self._held.get(report.container)
+            is_held = held is not None and held.attempt == report.attempt
+            if not is_held:
+                self._ended[report.container] = report.attempt
+        if is_held:
             self._release(report.container)
         self._on_exit(report)
 
     # ------------------------------------------------------------------ held descriptors
 
-    def _keep(self, container: str, attempt: int, fds: Mapping[str, int]) -> None:
+    def _keep(self, container: str, attempt: int, fds: Mapping[str, int]) -> bool:
+        """Hold what belongs to a running attempt; False: it has ended already, and all is closed."""
         self._release(container)
         with self._lock:
-            self._held[container] = Held(attempt, fds)
+            is_over = self._ended.pop(container, 0) == attempt
+            if not is_over:
+                self._held[container] = Held(attempt, fds)
+        if is_over:
+            close_all(fds.values())
+        return not is_over
 
     def _release(self, container: str) -> None:
         with self._lock:

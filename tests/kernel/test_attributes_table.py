@@ -7,6 +7,7 @@ The last test holds the tables against the vocabulary, so that a key can be in n
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -16,9 +17,11 @@ from orchestrator.errors import LoadErrors
 from orchestrator.load.vocabulary.service import SERVICE
 from runtime.api import ContainerId
 from tests.support.attributes import container, groups_of, output, request_from, shared_runtime
+from tests.support.instance import catches
 from tests.support.leaks import Ours
 from tests.support.live import Live
 from tests.support.needs import needs
+from tests.support.waiting import eventually
 
 pytestmark = needs("root", "busybox", "overlay")
 
@@ -263,6 +266,7 @@ def test_stop_signal_and_grace(box: Live) -> None:
     request = request_from(box, body)
     assert request.stop_timeout_s == 20
     with container(box, body) as made:
+        eventually(lambda: catches(box.runtime.inspect(made).pid, signal.SIGUSR1))
         box.runtime.stop(made, grace_s=request.stop_timeout_s)
         ended = box.runtime.inspect(made).exit
         assert ended is not None

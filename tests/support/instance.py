@@ -44,6 +44,15 @@ def is_up(pid: int) -> bool:
     return False
 
 
+def catches(pid: int | None, number: int) -> bool:
+    """Say whether the process has set a handler for this signal."""
+    with suppress(OSError):
+        status = Path(f"/proc/{pid}/status").read_text()
+        caught = re.search(r"^SigCgt:\t([0-9a-f]+)$", status, re.MULTILINE)
+        return caught is not None and bool(int(caught[1], 16) >> (number - 1) & 1)
+    return False
+
+
 def _is_first(pid: int) -> bool:
     with suppress(OSError):
         numbers = re.search(
