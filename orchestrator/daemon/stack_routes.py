@@ -132,6 +132,8 @@ class StackRoutes:
             name = state.labels.get(labels.PROJECT, "")
             if name:
                 document = views.setdefault(name, {"name": name, "state": ""})
+                files = state.labels.get(labels.CONFIG_FILES, "")
+                document.setdefault("config_files", files.split(",") if files else [])
                 counts = document.setdefault("containers", {})
                 if isinstance(counts, dict):
                     counts[state.status.value] = counts.get(state.status.value, 0) + 1
