@@ -114,7 +114,10 @@ class Connection:
         if not isinstance(event, h11.Request):
             return None
         headers = {name.decode("ascii"): value.decode("latin-1") for name, value in event.headers}
-        url = urlsplit(event.target.decode("latin-1"))
+        try:
+            url = urlsplit(event.target.decode("latin-1"))
+        except ValueError as error:
+            raise HttpError(400, f"bad request: {error}") from error
         is_streamed = self._owner.is_streamed(event.method.decode("ascii"), url.path)
         body = b""
         if not is_streamed:

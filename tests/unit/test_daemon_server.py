@@ -153,6 +153,7 @@ def test_answers_with_version_prefix_and_parameters(path: Path) -> None:
         (get("/crash"), 500, "internal error: RuntimeError: a defect"),
         (b"NONSENSE\r\n\r\n", 400, "bad request"),
         (get("/x" * 40000), 431, "bad request"),
+        (get("//[/x"), 400, "bad request"),
         (get("/echo", method="POST"), 400, "needs Connection: Upgrade"),
     ],
 )
