@@ -197,7 +197,9 @@ class Verbs:
         project, wish = await supervisor.call(
             lambda: supervisor.wish(document, (service,), UpOptions(no_deps=True))
         )
-        chosen = project.services[ServiceName(service)]
+        chosen = project.services.get(ServiceName(service))
+        if chosen is None:
+            raise NotFoundError(f"no such service: {service}")
         needed = tuple(str(each.service) for each in chosen.depends_on)
         if needed and not options.no_deps:
             outcome = await supervisor.up(
@@ -206,7 +208,8 @@ class Verbs:
             if not outcome.ok:
                 return outcome
             for dependency in chosen.depends_on:
-                await self._reached(project, dependency.service, dependency.condition, report)
+                if dependency.condition is Condition.COMPLETED:
+                    await self.completed(project, dependency.service, report)
         image, error = await self._image(project, chosen, report)
         if image is None:
             return Outcome(ok=False, error=error)
@@ -269,14 +272,10 @@ class Verbs:
         path = f"services.{service.name}.image"
         return image, f'{path}: cannot use image "{service.image}": it is not there'
 
-    async def _reached(
-        self, project: Project, service: ServiceName, condition: Condition, report: Report
-    ) -> None:
-        """Wait until a dependency has completed, where that is its condition. Raises OrchestratorError."""
-        if condition is not Condition.COMPLETED:
-            return
+    async def completed(self, project: Project, service: str, report: Report) -> None:
+        """Wait until a service's containers have ended well. Raises OrchestratorError."""
         runtime = self._machine.runtime
-        for each in (await self._members(project.name)).get(service, ()):
+        for each in (await self._members(project.name)).get(ServiceName(service), ()):
             report(_told(each.name, "Waiting", is_done=False))
             container = each.state.id
             ended = await self._supervisor.call(partial(runtime.wait, container))

@@ -49,8 +49,7 @@ class FakeExec:
         code = 0
         match self._request.argv:
             case ("cat", *_):
-                while data := os.read(stdin, 65536):
-                    os.write(stdout, data)
+                code = _copy(stdin, stdout)
             case ("echo", *words):
                 os.write(stdout, " ".join(words).encode() + b"\n")
             case ("sh", "-c", script) if script.startswith("exit "):
@@ -105,6 +104,16 @@ class FakeExec:
         fds, self._fds = self._fds, {}
         for fd in fds.values():
             os.close(fd)
+
+
+def _copy(stdin: int, stdout: int) -> int:
+    """Play cat; return 129 when the terminal hangs up."""
+    try:
+        while data := os.read(stdin, 65536):
+            os.write(stdout, data)
+    except OSError:
+        return 129
+    return 0
 
 
 def tar_of_files(files: Mapping[str, bytes], base: str) -> bytes:
