@@ -15,6 +15,7 @@ import pytest
 from tests.support import sandbox
 from tests.support.leaks import Ours
 from tests.support.needs import needs
+from tests.support.pty_session import on_a_terminal
 from tests.support.stack import Trice, trice_in
 from tests.support.waiting import eventually
 
@@ -45,15 +46,22 @@ def trice(ours: Ours, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tric
         yield one
 
 
-def docker(trice: Trice, *arguments: str, code: int = 0) -> subprocess.CompletedProcess[str]:
+def environment(trice: Trice) -> dict[str, str]:
+    return {
+        "PATH": "/usr/local/bin:/usr/bin:/bin",
+        "HOME": str(trice.root),
+        "DOCKER_HOST": f"unix://{trice.paths.api_socket}",
+        "TERM": "xterm",
+    }
+
+
+def docker(
+    trice: Trice, *arguments: str, code: int = 0, stdin: str = ""
+) -> subprocess.CompletedProcess[str]:
     done = subprocess.run(
         ["docker", *arguments],
-        env={
-            "PATH": "/usr/local/bin:/usr/bin:/bin",
-            "HOME": str(trice.root),
-            "DOCKER_HOST": f"unix://{trice.paths.api_socket}",
-        },
-        stdin=subprocess.DEVNULL,
+        env=environment(trice),
+        input=stdin,
         capture_output=True,
         text=True,
         check=False,
@@ -142,3 +150,77 @@ def test_events_and_removal(stack: Trice) -> None:
     ]
     assert ("die", "demo-done-1") in actions
     assert ("destroy", "demo-done-1") in actions
+
+
+# ── what runs in containers ──────────────────────────────────────────────────────────────────────
+
+
+def test_exec(trice: Trice) -> None:
+    done = docker(trice, "exec", "demo-web-1", "sh", "-c", "echo out; echo err >&2; exit 7", code=7)
+    assert (done.stdout, done.stderr) == ("out\n", "err\n")
+    text = "line\n" * 100_000
+    assert docker(trice, "exec", "-i", "demo-web-1", "cat", stdin=text).stdout == text
+    docker(trice, "exec", "demo-web-1", "nothing-of-the-kind", code=127)
+    words = ("-u", "nobody", "-w", "/etc", "-e", "A=1", "demo-web-1", "sh", "-c")
+    assert docker(trice, "exec", *words, "id -u; pwd; echo $A").stdout == "65534\n/etc\n1\n"
+    docker(trice, "exec", "-d", "demo-web-1", "sleep", "3")
+
+
+def test_exec_on_a_terminal(trice: Trice) -> None:
+    words = ["docker", "exec", "-it", "demo-web-1", "sh"]
+    with on_a_terminal(
+        words, folder=trice.folder, environment=environment(trice), rows=33, columns=99
+    ) as session:
+        session.type("until stty size | grep '^33 99$'; do :; done; exit 7\n")
+        session.read_until("33 99\r\n")
+        assert session.end() == 7
+
+
+def test_top_stats_pause_rename_update(trice: Trice) -> None:
+    assert docker(trice, "top", "demo-web-1").stdout.splitlines()[0].split()[-1] == "CMD"
+    row = docker(trice, "stats", "--no-stream", "--format", "{{.Name}} {{.PIDs}}").stdout
+    assert re.fullmatch(r"demo-web-1 \d+\n", row), row
+    docker(trice, "pause", "demo-web-1")
+    assert "(Paused)" in docker(trice, "ps").stdout
+    docker(trice, "unpause", "demo-web-1")
+    docker(trice, "rename", "demo-web-1", "other")
+    docker(trice, "rename", "other", "demo-web-1")
+    docker(trice, "update", "--cpus", "0.5", "demo-web-1")
+    limit = docker(trice, "inspect", "--format", "{{.HostConfig.NanoCpus}}", "demo-web-1").stdout
+    assert limit == "500000000\n"
+
+
+def test_cp(trice: Trice, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("content")
+    docker(trice, "cp", f"{tmp_path}/file", "demo-web-1:/tmp/renamed")
+    docker(trice, "cp", "demo-web-1:/tmp/renamed", f"{tmp_path}/back")
+    assert (tmp_path / "back").read_text() == "content"
+
+
+def test_run_attach_wait(trice: Trice) -> None:
+    done = docker(
+        trice, "run", "--rm", "busybox:test", "sh", "-c", "echo out; echo err >&2; exit 5", code=5
+    )
+    assert (done.stdout, done.stderr.splitlines()[-1]) == ("out\n", "err")
+    assert docker(trice, "run", "--rm", "-i", "busybox:test", "cat", stdin="abc").stdout == "abc"
+    docker(trice, "run", "--rm", "-p", "80:80", "busybox:test", "true", code=125)
+    loop = "trap 'echo told; exit 6' TERM; while :; do echo tick; sleep 0.05; done"
+    solo = docker(trice, "run", "-d", "--name", "solo", "busybox:test", "sh", "-c", loop).stdout
+    with subprocess.Popen(
+        ["docker", "attach", "solo"],
+        env=environment(trice),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as attached:
+        assert attached.stdout is not None
+        assert attached.stdout.readline() == "tick\n"
+        waiting = subprocess.Popen(
+            ["docker", "wait", "solo"], env=environment(trice), stdout=subprocess.PIPE, text=True
+        )
+        docker(trice, "stop", "-t", "5", solo.strip()[:12])
+        assert waiting.communicate(timeout=10)[0] == "6\n"
+        attached.communicate(timeout=10)
+        assert attached.returncode == 6
+    docker(trice, "rm", "solo")
+    assert len(docker(trice, "ps", "-a", "-q").stdout.split()) == 2
