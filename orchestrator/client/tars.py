@@ -169,8 +169,12 @@ class _Place:
         folder = os.dup(self._root)
         self._stack.callback(lambda: os.close(self.folder))
         self.folder = folder
-        for part in self._parts[:-1]:
-            self._enter(part)
+        try:
+            for part in self._parts[:-1]:
+                self._enter(part)
+        except BaseException:
+            self._stack.close()
+            raise
         return self
 
     def _enter(self, part: str) -> None:

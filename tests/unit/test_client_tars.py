@@ -92,6 +92,7 @@ def test_no_link_is_followed_neither_planted_nor_packed(tmp_path: Path) -> None:
     (target / "planted").symlink_to(outside)
     (target / "leaf").symlink_to(outside / "file")
     packed = an_archive(("link", "bad", str(outside)), ("file", "bad/file", "x"))
+    before = os.listdir("/proc/self/fd")
     for archive in (packed, an_archive(("file", "planted/file", "x"))):
         with pytest.raises(OSError, match=r"Not a directory|Too many levels"):
             unpack([archive], target)
@@ -100,6 +101,7 @@ def test_no_link_is_followed_neither_planted_nor_packed(tmp_path: Path) -> None:
     assert (outside / "file").read_text() == "untouched"
     with pytest.raises(OSError, match=r"Not a directory|Too many levels"):
         unpack([an_archive(("hard", "got", "planted/file"))], target)
+    assert os.listdir("/proc/self/fd") == before
 
 
 def test_no_setuid_and_no_devices_come_out(tmp_path: Path) -> None:
