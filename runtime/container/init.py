@@ -15,7 +15,7 @@ import os
 
 from runtime.container.child import Child
 from runtime.container.program import Prepared, run
-from runtime.linux import fds, ns, prctl
+from runtime.linux import fds, ns, prctl, signals
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -136,4 +136,5 @@ def _reset_signals() -> None:
     for number in _SETTABLE:
         if _signal.getsignal(number) != _signal.SIG_DFL:
             _signal.signal(number, _signal.SIG_DFL)
+    signals.set_reserved_default()
     _signal.pthread_sigmask(_signal.SIG_SETMASK, ())
