@@ -67,6 +67,8 @@ _HINTS = (
     ("did not find expected ',' or", "the bracket that is opened here is never closed"),
 )
 
+_TOO_DEEP = "maximum nesting"
+
 
 def parse(data: bytes, file: str, findings: Findings, trace: Trace = NO_TRACE) -> tuple[Map, ...]:
     """Return the documents of one file. LoadErrors: not UTF-8, not YAML, not mappings, too large."""
@@ -132,6 +134,9 @@ def _syntax_problem(error: MarkedYAMLError, file: str, text: str) -> Problem:
     line = mark.line if mark is not None else 0
     column = mark.column if mark is not None else 0
     problem = error.problem or error.context or "syntax error"
+    if _TOO_DEEP in problem:  # libyaml looks ahead, and may meet its own limit before we meet ours
+        place = Place(file=file, line=line + 1, column=column + 1)
+        return Problem(place=place, path="", why=f"nested deeper than {MAX_DEPTH} levels")
     lines = text.split("\n", line + 1)
     written = lines[line] if line < len(lines) else ""
     hint = next((hint for part, hint in _HINTS if part in problem), "")
