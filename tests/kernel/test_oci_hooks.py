@@ -21,7 +21,7 @@ POINTS = ("prestart", "createRuntime", "createContainer", "poststart", "poststop
 
 def _run(root: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "runtime.cli", *arguments],
+        [sys.executable, "-m", "runtime.oci.cli", *arguments],
         env={**os.environ, "TRICE_ROOT": str(root), "LD_PRELOAD_PROBE": "leaked"},
         stdin=subprocess.DEVNULL,
         capture_output=True,

@@ -36,7 +36,7 @@ class Oci:
         self, *arguments: str, code: int = 0, environment: dict[str, str] | None = None
     ) -> subprocess.CompletedProcess[str]:
         done = subprocess.run(
-            [sys.executable, "-m", "runtime.cli", *arguments],
+            [sys.executable, "-m", "runtime.oci.cli", *arguments],
             env={**os.environ, "TRICE_ROOT": str(self.root), **(environment or {})},
             stdin=subprocess.DEVNULL,
             capture_output=True,
@@ -55,7 +55,7 @@ class Oci:
                 [
                     sys.executable,
                     "-m",
-                    "runtime.cli",
+                    "runtime.oci.cli",
                     "create",
                     "-b",
                     str(self.bundle),
@@ -219,7 +219,7 @@ def test_run_ends_with_the_programs_code_and_leaves_nothing(oci: Oci, root_dir: 
 def test_run_hands_signals_on(oci: Oci) -> None:
     oci.run_args("sh", "-c", "trap 'echo got; exit 3' TERM; echo up; while :; do sleep 0.05; done")
     running = subprocess.Popen(
-        [sys.executable, "-m", "runtime.cli", "run", "-b", str(oci.bundle), "c1"],
+        [sys.executable, "-m", "runtime.oci.cli", "run", "-b", str(oci.bundle), "c1"],
         env={**os.environ, "TRICE_ROOT": str(oci.root)},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
@@ -315,7 +315,7 @@ def test_another_root_is_another_instance(oci: Oci, root_dir: Path) -> None:
     other = root_dir / "other"
     with (root_dir / "log").open("w") as log:
         done = subprocess.run(
-            [sys.executable, "-m", "runtime.cli", "--root", str(other), "create", "-b", str(oci.bundle), "c1"],
+            [sys.executable, "-m", "runtime.oci.cli", "--root", str(other), "create", "-b", str(oci.bundle), "c1"],
             stdin=subprocess.DEVNULL, stdout=log, stderr=log, timeout=20 * slow_factor(), check=False,
         )  # fmt: skip
     assert done.returncode == 0, (root_dir / "log").read_text()

@@ -33,9 +33,9 @@ script = f"echo PWNED > /proc/self/fd/{fd} && echo overwritten || echo refused"
 os.execv("/bin/busybox", ["sh", "-c", script])
 """
 NO_SEAL = (
-    ("runtime/cli.py", "            seal_self()\n", "            pass\n"),
+    ("runtime/oci/cli.py", "            seal_self()\n", "            pass\n"),
     (
-        "runtime/bundles.py",
+        "runtime/oci/bundles.py",
         "    if not memfd.runs_sealed():\n",
         "    if False:\n",
     ),
@@ -98,7 +98,7 @@ def run(interpreter: Path, bundle: Path, root: Path, tree: Path) -> str:
     def runtime(python: str | Path, *arguments: str) -> None:
         with log.open("a") as out:
             subprocess.run(
-                [python, "-m", "runtime.cli", *arguments], env=environment, stdin=subprocess.DEVNULL, stdout=out,
+                [python, "-m", "runtime.oci.cli", *arguments], env=environment, stdin=subprocess.DEVNULL, stdout=out,
                 stderr=out, cwd=tree, timeout=25, check=True,
             )  # fmt: skip
 
@@ -157,7 +157,7 @@ def look_into_created(bundle: Path, root: Path, tree: Path) -> str:
     def runtime(*arguments: str) -> None:
         with (root / "out").open("a") as out:
             subprocess.run(
-                [sys.executable, "-m", "runtime.cli", *arguments], env=environment, stdin=subprocess.DEVNULL,
+                [sys.executable, "-m", "runtime.oci.cli", *arguments], env=environment, stdin=subprocess.DEVNULL,
                 stdout=out, stderr=out, cwd=tree, timeout=20, check=True,
             )  # fmt: skip
 

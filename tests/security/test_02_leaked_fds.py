@@ -85,7 +85,7 @@ def fds_of_created(root: Path, host_fds: list[int], tree: Path) -> dict[str, str
     }
     (bundle / "config.json").write_text(json.dumps(config))
     environment = {**os.environ, "TRICE_ROOT": str(root)}
-    command = [sys.executable, "-m", "runtime.cli"]
+    command = [sys.executable, "-m", "runtime.oci.cli"]
     reader, writer = os.pipe()
     subprocess.run(
         [*command, "create", "-b", str(bundle), "c1"],

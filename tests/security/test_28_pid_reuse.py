@@ -34,7 +34,7 @@ environment = {**os.environ, "TRICE_ROOT": root}
 
 def runtime(*arguments):
     with open(root + "/out", "w") as out:
-        code = subprocess.run([sys.executable, "-m", "runtime.cli", *arguments], env=environment,
+        code = subprocess.run([sys.executable, "-m", "runtime.oci.cli", *arguments], env=environment,
                               stdin=subprocess.DEVNULL, stdout=out, stderr=out).returncode
     return code, open(root + "/out").read()
 
@@ -67,7 +67,7 @@ print(json.dumps(answers))
 """
 
 BY_NUMBER = (
-    "runtime/bundle_files.py",
+    "runtime/oci/files.py",
     "        if pidfd.start_time(state.pid) == state.start_time and not pidfd.has_ended(process):\n",
     "        if True:\n",
 )

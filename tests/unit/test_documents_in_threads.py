@@ -39,7 +39,7 @@ MODULES = (
     "runtime.spec.config",
     "runtime.spec.image",
     "runtime.image.snapshot",
-    "runtime.container.state",
+    "runtime.oci.state",
     "orchestrator.run.records",
     "orchestrator.daemon.stack_routes",
 )

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from runtime.container.state import (
+from runtime.errors import InvalidSpec, InvalidState, RuntimeFault
+from runtime.oci.state import (
     BundleState,
     BundleStatus,
     decode_state,
@@ -12,7 +13,6 @@ from runtime.container.state import (
     oci_document,
     require,
 )
-from runtime.errors import InvalidSpec, InvalidState, RuntimeFault
 from runtime.spec.config import OciConfig, decode_config, encode_config
 
 STATE = BundleState(

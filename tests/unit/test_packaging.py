@@ -73,11 +73,11 @@ def test_both_commands(wheel: Path) -> None:
         points.read_string(archive.read(entry).decode())
     assert dict(points["console_scripts"]) == {
         "trice": "orchestrator.cli.main:main",
-        "trice-runtime": "runtime.cli:main",
+        "trice-runtime": "runtime.oci.cli:main",
     }
 
 
-@pytest.mark.parametrize("module", ["orchestrator.cli.main", "runtime.cli"])
+@pytest.mark.parametrize("module", ["orchestrator.cli.main", "runtime.oci.cli"])
 def test_the_commands_load_from_the_wheel(wheel: Path, module: str) -> None:
     """Imported from the wheel itself, not from this tree."""
     script = f"import {module} as command; print(command.__file__, callable(command.main))"

@@ -2,7 +2,7 @@
 
 <root>/<id>/           0700, made by create, removed by delete; flock on it is held by every verb that changes it
     config.json        the config that it was made of, whatever has become of the bundle since
-    state.json         which process it is (runtime.container.state)
+    state.json         which process it is (runtime.oci.state)
     ready              there once set-up is done
     exec.fifo          there until start; the container's init waits for a byte in it
 """
@@ -19,10 +19,10 @@ from pathlib import Path
 
 import msgspec
 
-from runtime.container.state import BundleState, decode_state
 from runtime.errors import AlreadyExists, InvalidSpec, NotFound
 from runtime.linux import pidfd
 from runtime.linux.files import write_atomic
+from runtime.oci.state import BundleState, decode_state
 from runtime.spec.config import OciConfig, decode_config, encode_config
 
 CONFIG_LIMIT = 16 << 20

@@ -1,6 +1,6 @@
 """OCI bundles run without keeper and manager: the life of a container behind `trice-runtime`.
 
-What lies on disk is `runtime.bundle_files`; more processes, pausing and the like are `runtime.bundle_processes`.
+What lies on disk is `runtime.oci.files`; more processes, pausing and the like are `runtime.oci.processes`.
 The caller of `create` must run from a sealed memfd and be single-threaded (see `runtime.container.init`).
 """
 
@@ -16,24 +16,24 @@ from errno import ENXIO
 from pathlib import Path
 
 from runtime.api import HostFacts
-from runtime.bundle_files import Place, is_name, make_place, place_at, read_bundle
 from runtime.cgroup import Group, Hierarchy, open_hierarchy
-from runtime.console import send_master
 from runtime.container import init, program
 from runtime.container.compile import BundleRoot, compile_program
-from runtime.container.hooks import Hooks, failures, hooks_of, inside, run_hooks
 from runtime.container.limits import limits_of
 from runtime.container.privileges import bundle_device_rules, may_mount
-from runtime.container.state import (
+from runtime.errors import InvalidSpec, InvalidState, NotFound, RuntimeFault
+from runtime.handshake import Ready, await_ready
+from runtime.linux import memfd, pidfd
+from runtime.oci.console import send_master
+from runtime.oci.files import Place, is_name, make_place, place_at, read_bundle
+from runtime.oci.hooks import Hooks, failures, hooks_of, inside, run_hooks
+from runtime.oci.state import (
     BundleState,
     BundleStatus,
     observed_status,
     oci_document,
     require,
 )
-from runtime.errors import InvalidSpec, InvalidState, NotFound, RuntimeFault
-from runtime.handshake import Ready, await_ready
-from runtime.linux import memfd, pidfd
 from runtime.spec.config import OciConfig, Process
 
 KILL_WAIT_MS = 10_000
@@ -78,7 +78,7 @@ class Bundles:
         When a startContainer hook fails the container is killed, and that is raised.
         """
         # [lazy] the other verbs do without
-        from runtime.bundle_processes import run_start_hooks
+        from runtime.oci.processes import run_start_hooks
 
         place = self.place(container_id)
         with place.locked():

@@ -12,16 +12,16 @@ from dataclasses import dataclass
 
 import msgspec
 
-from runtime.bundle_files import Place
-from runtime.bundles import Bundles, check_console, hand_over, require_sealed
 from runtime.container import init, program
 from runtime.container.exec import compile_exec
-from runtime.container.hooks import Hook
 from runtime.container.limits import limits_of
-from runtime.container.state import require
 from runtime.errors import InvalidSpec, InvalidState, LaunchFailed
 from runtime.handshake import await_executed, await_ready
 from runtime.linux import memfd, pidfd
+from runtime.oci.bundles import Bundles, check_console, hand_over, require_sealed
+from runtime.oci.files import Place
+from runtime.oci.hooks import Hook
+from runtime.oci.state import require
 from runtime.spec.config import Capabilities, OciConfig, Process, Resources
 
 _KILL = 9

@@ -17,13 +17,13 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, NoReturn
 
-from runtime import verbs
 from runtime.errors import LaunchFailed, RuntimeFault
 from runtime.linux import memfd
+from runtime.oci import verbs
 from runtime.paths import instance_name, paths_from
 
 if TYPE_CHECKING:
-    from runtime.bundles import Bundles
+    from runtime.oci.bundles import Bundles
 
 FAILED = 1
 _SEALED_VERBS = ("create", "exec", "run")
@@ -195,8 +195,8 @@ def _bundles(options: argparse.Namespace) -> Bundles:
     # [lazy] the first interpreter of create and run only seals itself
     from pathlib import Path
 
-    from runtime.bundles import Bundles
     from runtime.linux.facts import host_facts
+    from runtime.oci.bundles import Bundles
 
     paths = paths_from(os.environ)
     root, name = paths.bundles, paths.cgroup_name

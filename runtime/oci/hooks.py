@@ -6,7 +6,7 @@
 
 "Ours" are the namespaces of whoever calls. A hook gets the container's state on stdin, the environment that the config
 gives it and no other, the host's files, no descriptor but stdio, and a session of its own (security.md row 25).
-startContainer hooks are programs of the container's own: they run as its process does (`runtime.bundle_processes`).
+startContainer hooks are programs of the container's own: they run as its process does (`runtime.oci.processes`).
 """
 
 from __future__ import annotations

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from runtime.container import profile
 from runtime.container.compile_mounts import ATTRIBUTE_OPTIONS, DEFAULT_OPTIONS
-from runtime.container.hooks import NAMES
 from runtime.container.syscall_filter import ACTIONS
 from runtime.linux import bpf, caps
+from runtime.oci.hooks import NAMES
 from runtime.spec.config import (
     OCI_VERSION,
     Capabilities,

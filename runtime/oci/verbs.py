@@ -1,4 +1,4 @@
-"""What each verb of `trice-runtime` does: options in, exit code out. The command line itself is `runtime.cli`.
+"""What each verb of `trice-runtime` does: options in, exit code out. The command line itself is `runtime.oci.cli`.
 
 Everything heavy is imported by the verb that needs it: most verbs are run by callers that wait for them.
 """
@@ -19,8 +19,8 @@ from runtime.errors import InvalidSpec, InvalidState, LaunchFailed, NotFound
 from runtime.linux import pidfd
 
 if TYPE_CHECKING:
-    from runtime.bundle_processes import BundleProcesses, ExecChanges
-    from runtime.bundles import Bundles
+    from runtime.oci.bundles import Bundles
+    from runtime.oci.processes import BundleProcesses, ExecChanges
     from runtime.spec.config import Process, Resources
 
 FORWARDED = ("SIGHUP", "SIGINT", "SIGQUIT", "SIGTERM", "SIGUSR1", "SIGUSR2")
@@ -87,7 +87,7 @@ def run(bundles: Bundles, options: argparse.Namespace) -> int:
 
 def execute(bundles: Bundles, options: argparse.Namespace) -> int:
     """Run one more process; its end is ours, unless it is detached: then whoever reaps our children has it."""
-    from runtime.console import relay
+    from runtime.oci.console import relay
 
     _check_preserved(options)
     try:
@@ -115,7 +115,7 @@ def execute(bundles: Bundles, options: argparse.Namespace) -> int:
     _forward_signals(forward)
     if done.master is not None:
         relay(done.master)
-    from runtime.bundles import wait_status
+    from runtime.oci.bundles import wait_status
 
     return _exit_code(wait_status(done.pidfd))
 
@@ -185,7 +185,7 @@ def events(bundles: Bundles, options: argparse.Namespace) -> int:
 
 
 def features(_bundles: Bundles, _options: argparse.Namespace) -> int:
-    from runtime.container.features import features_document
+    from runtime.oci.features import features_document
 
     _print_json(features_document())
     return 0
@@ -195,7 +195,7 @@ def specification(_bundles: Bundles, options: argparse.Namespace) -> int:
     """Write a config.json to begin with into the bundle. What is there is not overwritten."""
     import msgspec
 
-    from runtime.container.features import first_config
+    from runtime.oci.features import first_config
     from runtime.spec.config import encode_config
 
     path = Path(options.bundle) / "config.json"
@@ -209,7 +209,7 @@ def specification(_bundles: Bundles, options: argparse.Namespace) -> int:
 
 
 def _processes(bundles: Bundles) -> BundleProcesses:
-    from runtime.bundle_processes import BundleProcesses
+    from runtime.oci.processes import BundleProcesses
 
     return BundleProcesses(bundles=bundles)
 
@@ -227,7 +227,7 @@ def _row(bundles: Bundles, container_id: str) -> dict[str, object] | None:
 
 
 def _asked(options: argparse.Namespace) -> Process | ExecChanges:
-    from runtime.bundle_processes import ExecChanges, decode_process
+    from runtime.oci.processes import ExecChanges, decode_process
 
     if options.process:
         return decode_process(Path(options.process).read_bytes(), where=options.process)
@@ -245,7 +245,7 @@ def _asked(options: argparse.Namespace) -> Process | ExecChanges:
 
 def _wanted(options: argparse.Namespace) -> Resources:
     """Return the limits of the file, or those that options give."""
-    from runtime.bundle_processes import decode_resources
+    from runtime.oci.processes import decode_resources
 
     if options.resources == "-":
         return decode_resources(sys.stdin.buffer.read(), where="stdin")

@@ -1,0 +1,1 @@
+"""`trice-runtime`: OCI bundles run with no keeper and no manager, by the same launch programs and groups as theirs."""
