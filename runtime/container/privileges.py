@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from runtime.api import ContainerRequest, HostFacts
 from runtime.container import profile
+from runtime.container.seccomp_default import default_seccomp
 from runtime.container.seccomp_document import decode_profile
 from runtime.errors import InvalidSpec
 from runtime.linux import caps
@@ -56,7 +57,7 @@ def seccomp(
         return None
     if wanted is None:
         may_make = bool(request.device_cgroup_rules)
-        return profile.default_seccomp(held, may_make_devices=may_make)
+        return default_seccomp(held, may_make_devices=may_make)
     architecture, kernel = (facts.architecture, facts.kernel) if facts else ("amd64", (6, 1))
     return decode_profile(wanted, capabilities=held, architecture=architecture, kernel=kernel)
 

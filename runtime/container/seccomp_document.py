@@ -17,32 +17,38 @@ from runtime.spec.config import Seccomp, SeccompArgument, SeccompRule
 WHERE = "security_opt: seccomp"
 
 
-class _Condition(Struct, frozen=True, kw_only=True, rename="camel"):
+class Condition(Struct, frozen=True, kw_only=True, omit_defaults=True, rename="camel"):
+    """What a rule depends on: all of it to be included, none of it to be excluded."""
+
     caps: tuple[str, ...] = ()
     arches: tuple[str, ...] = ()
     min_kernel: str = ""
 
 
-class _Rule(Struct, frozen=True, kw_only=True, rename="camel"):
-    action: str
+class Rule(Struct, frozen=True, kw_only=True, omit_defaults=True, rename="camel"):
+    """What happens to these calls, if the rule counts and all of `args` hold."""
+
     names: tuple[str, ...] = ()
+    action: str
     name: str = ""
     args: tuple[SeccompArgument, ...] | None = None
     errno_ret: int | None = None
-    includes: _Condition | None = None
-    excludes: _Condition | None = None
+    includes: Condition | None = None
+    excludes: Condition | None = None
 
 
-class _Profile(Struct, frozen=True, kw_only=True, rename="camel"):
+class Profile(Struct, frozen=True, kw_only=True, omit_defaults=True, rename="camel"):
+    """A whole document."""
+
     default_action: str
     default_errno_ret: int | None = None
     architectures: tuple[str, ...] | None = None
     flags: tuple[str, ...] | None = None
     listener_path: str = ""
-    syscalls: tuple[_Rule, ...] | None = None
+    syscalls: tuple[Rule, ...] | None = None
 
 
-msgspec.json.Decoder(_Profile)
+msgspec.json.Decoder(Profile)
 
 
 def decode_profile(
@@ -50,9 +56,19 @@ def decode_profile(
 ) -> Seccomp:
     """Return the profile for a container with these capabilities on this machine. Raises InvalidSpec."""
     try:
-        profile = msgspec.json.decode(text, type=_Profile)
+        profile = msgspec.json.decode(text, type=Profile)
     except msgspec.DecodeError as error:
         raise InvalidSpec(WHERE, f"not a seccomp profile: {error}") from None
+    return settled(profile, capabilities=capabilities, architecture=architecture, kernel=kernel)
+
+
+def settled(
+    profile: Profile, *, capabilities: Collection[str], architecture: str, kernel: tuple[int, int]
+) -> Seccomp:
+    """Return what of the profile counts for a container with these capabilities on this machine.
+
+    Raises InvalidSpec for a rule that means nothing.
+    """
     rules = []
     for index, rule in enumerate(profile.syscalls or ()):
         names = (*rule.names, *((rule.name,) if rule.name else ()))
@@ -74,9 +90,9 @@ def decode_profile(
     )
 
 
-def _counts(rule: _Rule, held: Collection[str], architecture: str, kernel: tuple[int, int]) -> bool:
+def _counts(rule: Rule, held: Collection[str], architecture: str, kernel: tuple[int, int]) -> bool:
     """Whether the rule's conditions hold: all capabilities to include, none to exclude, and so on."""
-    wanted, unwanted = rule.includes or _Condition(), rule.excludes or _Condition()
+    wanted, unwanted = rule.includes or Condition(), rule.excludes or Condition()
     if not {*wanted.caps} <= {*held} or {*unwanted.caps} & {*held}:
         return False
     if (wanted.arches and architecture not in wanted.arches) or architecture in unwanted.arches:

@@ -1,6 +1,8 @@
-"""An OCI seccomp section compiled to the filter that the child loads. Pure."""
+"""An OCI seccomp section compiled to the filter that the child loads, once a profile. Pure."""
 
 from __future__ import annotations
+
+from functools import lru_cache
 
 from runtime.errors import InvalidSpec
 from runtime.linux import bpf, syscalls
@@ -18,6 +20,7 @@ _WITH_NUMBER = ("SCMP_ACT_ERRNO", "SCMP_ACT_TRACE")
 _PERMISSIVE = (bpf.RET_ALLOW, bpf.RET_LOG)
 
 
+@lru_cache(maxsize=32)
 def compile_seccomp(profile: Seccomp, *, architecture: str) -> bytes:
     """Return the BPF instructions of a profile. Raises InvalidSpec for what cannot be held as it is written.
 

@@ -1,11 +1,13 @@
 """Classic BPF for seccomp: a profile's rules compiled to a filter. Pure; `seccomp` loads what this makes.
 
-    load arch ── another one ─► ENOSYS
-    load nr ──── x32 bit ─────► ENOSYS
+    load arch ── another one ──────────────────────► ENOSYS
+    load nr ──── newer than our table, or x32 bit ─► ENOSYS
     runs of names with one unconditional action: jeq, jeq, …, ret     conditional rules: jeq, compare arguments, ret
     ret default
 
-The first rule that fits decides. Foreign architectures and x32 get ENOSYS, as on a kernel without them.
+The first rule that fits decides. Foreign architectures, x32 and calls that are newer than the table of `syscalls` get
+ENOSYS, as on a kernel without them: a profile names calls, so no profile can have meant them. Number -1 is no call: a
+tracer puts it in place of one that it skips.
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ from struct import pack
 from runtime.linux.syscalls import numbers
 
 AUDIT_ARCHITECTURES = {"amd64": 0xC000003E, "arm64": 0xC00000B7}
-X32_BIT = 0x40000000
+NO_CALL = 0xFFFFFFFF
 ENOSYS = 38
 
 RET_KILL_PROCESS = 0x80000000
@@ -75,15 +77,16 @@ def compile_filter(rules: Sequence[Rule], *, default: int, architecture: str) ->
     Raises ValueError for an unknown operator or argument, KeyError for an architecture that is not known.
     """
     refused = _Instruction(_RETURN, RET_ERRNO | ENOSYS)
+    known = numbers(architecture)
     program = [
         _Instruction(_LOAD, _OFFSET_ARCHITECTURE),
         _Instruction(_EQUAL, AUDIT_ARCHITECTURES[architecture], 1, 0),
         refused,
         _Instruction(_LOAD, _OFFSET_NUMBER),
+        _Instruction(_GREATER, max(known.values()), 0, 2),
+        _Instruction(_EQUAL, NO_CALL, 1, 0),
+        refused,
     ]
-    if architecture == "amd64":
-        program += [_Instruction(_AT_LEAST, X32_BIT, 0, 1), refused]
-    known = numbers(architecture)
     for (action, is_conditional), group in groupby(
         rules, key=lambda rule: (rule.action, bool(rule.conditions))
     ):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from runtime.container import profile
 from runtime.container.compile_mounts import ATTRIBUTE_OPTIONS, DEFAULT_OPTIONS
+from runtime.container.seccomp_default import default_seccomp
 from runtime.container.syscall_filter import ACTIONS
 from runtime.linux import bpf, caps
 from runtime.oci.hooks import NAMES
@@ -71,7 +72,7 @@ def first_config() -> OciConfig:
         mounts=profile.DEFAULT_MOUNTS,
         linux=Linux(
             namespaces=tuple(Namespace(type=kind) for kind in NAMESPACES),
-            seccomp=profile.default_seccomp(names),
+            seccomp=default_seccomp(names),
             masked_paths=profile.MASKED_PATHS,
             readonly_paths=profile.READONLY_PATHS,
         ),

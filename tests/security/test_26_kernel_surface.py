@@ -16,6 +16,7 @@ import pytest
 
 from runtime.api import Mount, Security
 from runtime.container import profile
+from runtime.container.seccomp_default import default_seccomp
 from runtime.linux.syscalls import numbers
 from tests.support.attributes import shared_runtime
 from tests.support.leaks import Ours
@@ -48,7 +49,7 @@ SPECIAL = {
 def asked() -> str:
     """Return what the probe is to ask: every call that a rule of the default profile names."""
     held = profile.DEFAULT_CAPABILITIES
-    rules = profile.default_seccomp(held).syscalls
+    rules = default_seccomp(held).syscalls
     known = numbers("amd64")
     names = sorted({name for rule in rules for name in rule.names if name in known})
     calls = [[name, known[name], SPECIAL.get(name, [NOWHERE] * 6)] for name in names]

@@ -147,7 +147,7 @@ user nobody []
 own_stdio
 working_dir /
 bounding {DEFAULT_CAPS}
-seccomp 188 instructions
+seccomp 189 instructions
 become
 capabilities {DEFAULT_CAPS} {DEFAULT_CAPS} - -
 environment PATH,HOSTNAME,SECRET

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import struct
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runtime.container.profile import DEFAULT_CAPABILITIES, default_seccomp
+from runtime.container import seccomp_default
+from runtime.container.profile import DEFAULT_CAPABILITIES
+from runtime.container.seccomp_default import default_seccomp
+from runtime.container.seccomp_document import decode_profile
 from runtime.container.syscall_filter import compile_seccomp
 from runtime.errors import InvalidSpec
-from runtime.linux import bpf, seccomp, syscalls
+from runtime.linux import bpf, caps, seccomp, syscalls
 from runtime.spec.config import Seccomp, SeccompArgument, SeccompRule
 
 ALLOW = bpf.RET_ALLOW
@@ -103,6 +107,58 @@ def test_other_architectures_and_x32_are_not_there() -> None:
     assert outcome(code, 4, architecture=0x40000003) == ENOSYS  # i386
     assert outcome(code, 0x40000000 | 1) == ENOSYS
     assert outcome(code, 1) == ALLOW
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@pytest.mark.parametrize("default", ["SCMP_ACT_ALLOW", "SCMP_ACT_ERRNO"])
+def test_what_is_newer_than_the_table_is_not_there(architecture: str, default: str) -> None:
+    """A profile names calls: none can have meant one that has no name here. -1 is a call that a tracer skips."""
+    code = compile_seccomp(Seccomp(default_action=default), architecture=architecture)
+    newest = max(syscalls.numbers(architecture).values())
+    word = ARCHITECTURES[architecture]
+    otherwise = ALLOW if default == "SCMP_ACT_ALLOW" else EPERM
+    assert outcome(code, newest, architecture=word) == otherwise
+    for number in (newest + 1, 1000, 0x3FFFFFFF, 0x40000000, -2):
+        assert outcome(code, number, architecture=word) == ENOSYS
+    assert outcome(code, -1, architecture=word) == otherwise
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_only_the_machines_own_architecture_word_is_let_in(architecture: str) -> None:
+    code = compile_seccomp(Seccomp(default_action="SCMP_ACT_ALLOW"), architecture=architecture)
+    foreign = {0x40000003, 0x40000028, *ARCHITECTURES.values()} - {ARCHITECTURES[architecture]}
+    assert {outcome(code, 1, architecture=word) for word in foreign} == {ENOSYS}
+
+
+def test_a_profile_is_compiled_once() -> None:
+    """However often it is read: equal profiles are one. A filter is the same bytes object then."""
+    first = default_filter("amd64", "CAP_SYS_TIME")
+    assert default_filter("amd64", "CAP_SYS_TIME") is first
+    assert default_filter("arm64", "CAP_SYS_TIME") != first
+
+
+FILE = Path(__file__).parents[2] / "schemas/seccomp-default.json"
+
+
+def test_the_file_to_start_from_is_current() -> None:
+    assert FILE.read_text() == seccomp_default.text(), seccomp_default.__doc__
+
+
+CAPABILITIES = st.sets(st.sampled_from([f"CAP_{name}" for name in caps.NAMES]))
+
+
+@given(CAPABILITIES, st.sampled_from(sorted(ARCHITECTURES)))
+def test_the_file_says_for_any_capabilities_what_the_default_says(
+    held: set[str], architecture: str
+) -> None:
+    """So who gives it as `security_opt: seccomp=FILE` changes nothing."""
+    from_file = decode_profile(
+        FILE.read_text(), capabilities=held, architecture=architecture, kernel=(6, 1)
+    )
+    default = default_seccomp(held)
+    assert compile_seccomp(from_file, architecture=architecture) == compile_seccomp(
+        default, architecture=architecture
+    )
 
 
 def test_a_capability_opens_what_it_covers() -> None:
