@@ -31,6 +31,10 @@ def pytest_configure(config: pytest.Config) -> None:
         "markers", "needs(*names): what the machine must offer, tests.support.needs"
     )
     config.addinivalue_line(
+        "markers",
+        "proves(*keys): keys of the stack file that the test shows in force, docs/compose-support.md",
+    )
+    config.addinivalue_line(
         "markers", "no_leak_check: the test plants leaks and checks them itself"
     )
     if slow_factor() > 1 and config.getoption("timeout", None) is None:

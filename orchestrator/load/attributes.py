@@ -1,6 +1,6 @@
 """Values of attributes of a container that are refused, and why: what the format has and this runtime does not.
 
-Each function is a condition of `inforce`: it returns the reason, empty for a value that is in force.
+Each function is a condition of `support`: it returns the reason, empty for a value that is in force.
 """
 
 from __future__ import annotations
@@ -20,16 +20,13 @@ Condition: TypeAlias = Callable[[Node], str]
 RUNTIMES = ("", "trice", "runc", "crun")
 """Names that people give to an ordinary OCI runtime; trice is what runs it in any case."""
 
+_ARCHITECTURES = (
+    (("amd64", "x86_64", "x86-64"), r"/v[1-4]"),
+    (("arm64", "aarch64"), r"/v[89]"),
+)
+"""What one architecture is called by images and by kernels, and its variants."""
+
 _DEVICE_RULE = re.compile(r"[abc] ([0-9]+|\*):([0-9]+|\*) [rwm]{1,3}")
-
-
-def refused(why: str) -> Condition:
-    """Return the condition of a key that is never in force."""
-
-    def condition(_node: Node) -> str:
-        return why
-
-    return condition
 
 
 def _text(node: Node) -> str:
@@ -95,3 +92,17 @@ def runtime(node: Node) -> str:
     if text in RUNTIMES:
         return ""
     return f"trice runs containers itself; runtime {text!r} is unknown to it"
+
+
+def platform(machine: str) -> Condition:
+    """Return the condition that a platform, `os[/arch[/variant]]`, is that of a machine, as `uname -m` calls it."""
+    known = (each for each in _ARCHITECTURES if machine in each[0])
+    names, variant = next(known, ((machine,), ""))
+    own = re.compile(rf"linux(/({'|'.join(map(re.escape, names))})({variant})?)?")
+
+    def condition(node: Node) -> str:
+        if own.fullmatch(_text(node).lower()):
+            return ""
+        return f"{_text(node)!r} is another machine's: this one is linux/{names[0]}"
+
+    return condition

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 
 from orchestrator.errors import LoadErrors, Problem
-from orchestrator.load.inforce import refusals
+from orchestrator.load.inforce import review
 from orchestrator.load.normalise import services_of
 from orchestrator.load.resources import (
     devices,
@@ -91,8 +91,8 @@ def encode_project(project: Project) -> dict[str, object]:
     }
 
 
-def decode_document(document: object) -> Project:
-    """Return the project that `encode_project` wrote down.
+def decode_document(document: object, *, machine: str = "") -> Project:
+    """Return the project that `encode_project` wrote down, for a machine as `review` has it.
 
     LoadErrors: not such a document, of another version, invalid, or with something not in force.
     """
@@ -111,8 +111,7 @@ def decode_document(document: object) -> Project:
     if _text(tree, "name") in (None, "") or _text(tree, "name") != document.get("name"):
         findings.problem(NOWHERE, ("name",), "missing, or not the name of the document")
     findings.raise_problems()
-    refused = refusals(tree)
-    if refused:
+    if refused := review(tree, machine=machine).refused:
         raise LoadErrors(*refused)
     return decode_project(
         tree,

@@ -3,7 +3,7 @@
 discover ─► for each file, for each document in it:
                 parse ─► interpolate ─► validate (as a part) ─► canonicalise ─► reset ─► merge
          ─► validate (as a whole) ─► normalise ─► profiles ─► consistency ─► env files
-         ─► refusals ─► decode
+         ─► review ─► decode
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from orchestrator.load.contents import fold_files
 from orchestrator.load.decode import decode_project
 from orchestrator.load.discover import STDIN, Found, discover, given_name, normal_name
 from orchestrator.load.environment import Environment
-from orchestrator.load.inforce import refusals
+from orchestrator.load.inforce import Review, review
 from orchestrator.load.interpolate import TemplateError, substitute
 from orchestrator.load.model import ModelLoader, Setting
 from orchestrator.load.normalise import (
@@ -95,12 +95,14 @@ def _load(request: LoadRequest, source: Source, trace: Trace, findings: Findings
         tree = fold_profiles(tree, source, found.directory, findings)
     findings.raise_problems()
     tree = _named(tree, name, phases, trace)
+    is_whole = replace(phases, keeps_unused=False) == Phases()
+    found_in_it = review(tree, machine=source.machine()) if is_whole else Review()
     return Stack(
         name=name,
         tree=tree,
         found=found,
-        warnings=tuple(dict.fromkeys(findings.warnings)),
-        refused=refusals(tree) if replace(phases, keeps_unused=False) == Phases() else (),
+        warnings=tuple(dict.fromkeys((*findings.warnings, *found_in_it.kept))),
+        refused=found_in_it.refused,
         consulted=MappingProxyType(environment.consulted),
         environment=MappingProxyType(environment.flat()),
     )

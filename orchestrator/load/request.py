@@ -65,6 +65,9 @@ class Source(Protocol):
 
     def environment(self) -> Mapping[str, str]: ...
 
+    def machine(self) -> str:
+        """Return what `uname -m` says; "" where nobody knows."""
+
     def read(self, path: str) -> bytes:
         """Return the whole content; EFBIG when it is larger than a stack file may be."""
 

@@ -45,6 +45,9 @@ class SystemSource:
     def environment(self) -> Mapping[str, str]:
         return self._environment
 
+    def machine(self) -> str:
+        return os.uname().machine
+
     def read(self, path: str) -> bytes:
         """Read at most MAX_FILE_BYTES; EFBIG for more. A directory is EISDIR."""
         # Non-blocking: opening a FIFO that nobody writes to must not hang the command.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import replace
+from functools import partial
 from types import MappingProxyType
 
 from orchestrator.errors import OrchestratorError
@@ -20,12 +21,13 @@ from runtime.api import ExitKind, Snapshot
 log = logging.getLogger(__name__)
 
 
-def default_loader() -> Loader:
-    """Return the loader that the CLI's documents are made for."""
+def default_loader(machine: str) -> Loader:
+    """Return the loader that the CLI's documents are made for, on a machine of this architecture."""
     from orchestrator.load.decode import decode_document, encode_project  # [lazy] large
     from orchestrator.load.digest import digests
 
-    return Loader(decode=decode_document, encode=encode_project, digests=digests)
+    decode = partial(decode_document, machine=machine)
+    return Loader(decode=decode, encode=encode_project, digests=digests)
 
 
 def restore_projects(machine: Machine) -> tuple[HeldProject, ...]:

@@ -82,7 +82,7 @@ class Supervisor:
             node=node,
             policy=policy,
             parallelism=parallelism,
-            loader=loader or default_loader(),
+            loader=loader or default_loader(runtime.host.architecture),
         )
         self.on_rest: Callable[[], None] = lambda: None
         """Called on the loop whenever a project has come to rest; `idle()` may have become true."""

@@ -97,7 +97,7 @@ LOADING = (
     Case(
         "key not supported",
         app("    ports: ['80:80']\n"),
-        r"compose\.yaml:5:5: services\.app\.ports: not supported yet",
+        r"compose\.yaml:5:5: services\.app\.ports: trice publishes no ports yet: .*",
     ),
     Case(
         "dependency cycle",

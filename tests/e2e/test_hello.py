@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.needs import needs
+from tests.support.proving import proves
 from tests.support.stack import Trice
 from tests.support.waiting import eventually
 
@@ -293,6 +294,7 @@ def test_scale_flag_beats_the_file(stack: Trice) -> None:
 
 @pytest.mark.slow
 @pytest.mark.timeout(240)
+@proves(*(f"build.x-bootstrap.{key}" for key in ("distribution", "suite", "variant", "packages")))
 def test_the_example_from_bootstrap_to_down(trice: Trice) -> None:
     """`examples/stacks/hello` as it is: a real bootstrap from the host's apt sources."""
     shutil.copy(EXAMPLE, trice.folder / "compose.yaml")

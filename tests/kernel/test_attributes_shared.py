@@ -15,6 +15,7 @@ from tests.support.attributes import container, output, request_from, shared_run
 from tests.support.leaks import Ours
 from tests.support.live import Live
 from tests.support.needs import needs
+from tests.support.proving import proves
 from tests.support.waiting import eventually
 
 pytestmark = needs("root", "busybox", "overlay")
@@ -33,6 +34,7 @@ def inode(box: Live, made: ContainerId, kind: str) -> str:
     return os.readlink(f"/proc/{box.pid(made)}/ns/{kind}")
 
 
+@proves("pid", "ipc")
 def test_pid_and_ipc_of_another_container_with_its_shm(box: Live) -> None:
     first = "container_name: first-1\nipc: shareable\n"
     second = (

@@ -15,12 +15,13 @@ import pytest
 
 from orchestrator.errors import LoadErrors
 from orchestrator.load.vocabulary.service import SERVICE
-from runtime.api import ContainerId
+from runtime.api import ContainerId, KernelRefused
 from tests.support.attributes import container, groups_of, output, request_from, shared_runtime
 from tests.support.instance import catches
 from tests.support.leaks import Ours
 from tests.support.live import Live
 from tests.support.needs import needs
+from tests.support.proving import cases, proves
 from tests.support.waiting import eventually
 
 pytestmark = needs("root", "busybox", "overlay")
@@ -39,9 +40,12 @@ def status(field: str) -> str:
 
 
 INSIDE: dict[str, tuple[str, str, str]] = {
-    # name: the service's lines, what is asked inside, what must be said
+    # keys that it shows: the service's lines, what is asked inside, what must be said
     "environment": ("environment: {A: b}", "echo $A", "b"),
     "env_file": ("env_file: e", "echo $A", "from-file"),
+    "env_file.*.path env_file.*.format env_file.*.required": (
+        "env_file: [{path: e, format: raw}, {path: not-there, required: false}]", "echo $A", "from-file",
+    ),
     "working_dir": ("working_dir: /made/here", "pwd", "/made/here"),
     "user by number": ('user: "7:8"', "id -u; id -g", "7\n8"),
     "user by name": ("user: nobody", "id -u", "65534"),
@@ -68,7 +72,7 @@ INSIDE: dict[str, tuple[str, str, str]] = {
     ),
     "shm_size": ("shm_size: 3m", "df -k /dev/shm | tail -1 | awk '{print $2}'", "3072"),
     "no shm_size": ("shm_size: 0", "df -k /dev/shm | tail -1 | awk '{print $2}'", "65536"),
-    "devices": (
+    "devices.*.source devices.*.target devices.*.permissions": (
         "devices: ['/dev/loop-control:/dev/sub/x:r']",
         "stat -c '%F %t:%T' /dev/sub/x; (: < /dev/sub/x) && echo read;"
         " (: > /dev/sub/x) 2>/dev/null || echo no-write",
@@ -116,7 +120,7 @@ INSIDE: dict[str, tuple[str, str, str]] = {
         "cat /proc/sys/net/core/somaxconn /proc/sys/kernel/shmmni /proc/sys/fs/mqueue/msg_max",
         "77\n99\n5",
     ),
-    "ulimits": (
+    "ulimits.*.soft ulimits.*.hard": (
         "ulimits: {nofile: {soft: 50, hard: 60}, core: 0}",
         "ulimit -Sn; ulimit -Hn; ulimit -Hc",
         "50\n60\n0",
@@ -128,8 +132,9 @@ INSIDE: dict[str, tuple[str, str, str]] = {
     "ipc none": ("ipc: none", "grep -c ' /dev/shm ' /proc/self/mountinfo", "0"),
     "entrypoint": ("entrypoint: [sh, -c, 'echo entered; exec \"$$@\"', x]", "echo ran", "entered\nran"),
     "runtime": ("runtime: runc", "echo ran", "ran"),
-    "isolation": ("isolation: default", "echo ran", "ran"),
-    "cpus": ("cpus: 0.5", "echo ran", "ran"),
+    "platform": ("platform: linux", "uname -s", "Linux"),
+    "healthcheck.disable": ("healthcheck: {disable: true}", "echo ran", "ran"),
+    "the one isolation": ("isolation: default", "echo ran", "ran"),
 }  # fmt: skip
 
 FILES = {
@@ -154,7 +159,7 @@ def filled(expected: str) -> str:
     return expected
 
 
-@pytest.mark.parametrize("case", INSIDE)
+@pytest.mark.parametrize("case", cases(INSIDE))
 def test_an_attribute_is_in_force_inside(box: Live, case: str) -> None:
     body, script, expected = INSIDE[case]
     assert output(box, body, script, **FILES) == filled(expected)
@@ -189,7 +194,7 @@ def namespace(kind: str) -> Callable[[Live, ContainerId], str]:
 
 
 OUTSIDE: dict[str, tuple[str, Callable[[Live, ContainerId], str], tuple[str, ...]]] = {
-    # name: the service's lines, what is asked of the host's kernel, what it may say (v1's words, v2's)
+    # keys that it shows: the service's lines, what is asked of the host's kernel, what it may say (v1's words, v2's)
     "cpus": ("cpus: 0.5", limit("quota", "cpu/cpu.cfs_quota_us", "cpu.max"), ("50000", "50000 100000")),
     "cpu_quota": ("cpu_quota: 7000\ncpu_period: 20000", limit("quota", "cpu/cpu.cfs_quota_us", "cpu.max"),
                   ("7000", "7000 20000")),
@@ -206,10 +211,14 @@ OUTSIDE: dict[str, tuple[str, Callable[[Live, ContainerId], str], tuple[str, ...
                         limit("kept", "memory/memory.soft_limit_in_bytes", "memory.low"), (str(16 * MIB),)),
     "pids_limit": ("pids_limit: 33", limit("pids", "pids/pids.max", "pids.max"), ("33",)),
     "pids_limit -1": ("pids_limit: -1", limit("pids", "pids/pids.max", "pids.max"), ("max",)),
-    "deploy limits": ("deploy: {resources: {limits: {cpus: '0.25', memory: 16m, pids: 9}}}",
+    "deploy.resources.limits.memory": ("deploy: {resources: {limits: {cpus: '0.25', memory: 16m, pids: 9}}}",
                       limit("memory", "memory/memory.limit_in_bytes", "memory.max"), (str(16 * MIB),)),
-    "deploy reservations": ("deploy: {resources: {reservations: {memory: 9m}}}",
+    "deploy.resources.reservations.memory": ("deploy: {resources: {reservations: {memory: 9m}}}",
                             limit("kept", "memory/memory.soft_limit_in_bytes", "memory.low"), (str(9 * MIB),)),
+    "deploy.resources.limits.cpus": ("deploy: {resources: {limits: {cpus: '0.25'}}}",
+                                     limit("quota", "cpu/cpu.cfs_quota_us", "cpu.max"), ("25000", "25000 100000")),
+    "deploy.resources.limits.pids": ("deploy: {resources: {limits: {pids: 9}}}",
+                                     limit("pids", "pids/pids.max", "pids.max"), ("9",)),
     "pid host": ("pid: host", namespace("pid"), ("host's",)),
     "ipc host": ("ipc: host", namespace("ipc"), ("host's",)),
     "ipc shareable": ("ipc: shareable", namespace("ipc"), ("own",)),
@@ -219,7 +228,7 @@ OUTSIDE: dict[str, tuple[str, Callable[[Live, ContainerId], str], tuple[str, ...
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("case", OUTSIDE)
+@pytest.mark.parametrize("case", cases(OUTSIDE))
 def test_an_attribute_is_in_force_for_the_kernel(box: Live, case: str) -> None:
     body, ask, expected = OUTSIDE[case]
     with container(box, f"{body}\ncommand: [sleep, '1000']") as made:
@@ -230,11 +239,15 @@ def test_an_attribute_is_in_force_for_the_kernel(box: Live, case: str) -> None:
 @pytest.mark.parametrize(
     ("body", "file", "expected"),
     [
-        ("mem_swappiness: 7", "memory/memory.swappiness", "7"),
-        ("oom_kill_disable: true", "memory/memory.oom_control", "oom_kill_disable 1"),
-        ("cpu_rt_runtime: 1000\ncpu_rt_period: 1000000", "cpu/cpu.rt_runtime_us", "1000"),
+        pytest.param("mem_swappiness: 7", "memory/memory.swappiness", "7", marks=proves("mem_swappiness")),
+        pytest.param("oom_kill_disable: true", "memory/memory.oom_control", "oom_kill_disable 1",
+                     marks=proves("oom_kill_disable")),
+        pytest.param("cpu_rt_runtime: 1000\ncpu_rt_period: 1000000", "cpu/cpu.rt_runtime_us", "1000",
+                     marks=proves("cpu_rt_runtime")),
+        pytest.param("cpu_rt_runtime: 1000\ncpu_rt_period: 2000000", "cpu/cpu.rt_period_us", "2000000",
+                     marks=proves("cpu_rt_period")),
     ],
-)
+)  # fmt: skip
 def test_what_only_v1_has(box: Live, body: str, file: str, expected: str) -> None:
     controller, name = file.split("/")
     with container(box, f"{body}\ncommand: [sleep, '1000']") as made:
@@ -244,22 +257,84 @@ def test_what_only_v1_has(box: Live, body: str, file: str, expected: str) -> Non
         assert path.read_text().startswith(expected)
 
 
-def test_disks_are_throttled(box: Live) -> None:
+@pytest.mark.parametrize(
+    ("key", "v1", "v2"),
+    [
+        pytest.param(key, v1, v2, marks=proves(f"{key}.*.path", f"{key}.*.rate"), id=key)
+        for key, v1, v2 in (
+            (
+                "blkio_config.device_read_bps",
+                "read_bps_device",
+                "rbps={} wbps=max riops=max wiops=max",
+            ),
+            (
+                "blkio_config.device_write_bps",
+                "write_bps_device",
+                "rbps=max wbps={} riops=max wiops=max",
+            ),
+            (
+                "blkio_config.device_read_iops",
+                "read_iops_device",
+                "rbps=max wbps=max riops={} wiops=max",
+            ),
+            (
+                "blkio_config.device_write_iops",
+                "write_iops_device",
+                "rbps=max wbps=max riops=max wiops={}",
+            ),
+        )
+    ],
+)
+def test_disks_are_throttled(box: Live, key: str, v1: str, v2: str) -> None:
+    disk, number = a_disk()
+    body = f"blkio_config: {{{key.split('.')[1]}: [{{path: {disk}, rate: 1m}}]}}"
+    with container(box, f"{body}\ncommand: [sleep, '1000']") as made:
+        throttled = group(box, made, "blkio") / f"blkio.throttle.{v1}"
+        maxima = group(box, made, "blkio") / "io.max"
+        said = (throttled if throttled.exists() else maxima).read_text().strip()
+        assert said in (f"{number} {MIB}", f"{number} {v2.format(MIB)}")
+
+
+def a_disk() -> tuple[Path, str]:
+    """Return a block device and its number, as control groups name it."""
     disk = next(iter(sorted(Path("/dev").glob("loop[0-9]"))), None)
     if disk is None:
         pytest.skip("no block device to name here")
-    body = f"blkio_config: {{device_write_bps: [{{path: {disk}, rate: 1m}}]}}"
-    with container(box, f"{body}\ncommand: [sleep, '1000']") as made:
+    number = disk.stat().st_rdev
+    return disk, f"{os.major(number)}:{os.minor(number)}"
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        pytest.param("weight: 300", ("300", "default 300"), marks=proves("blkio_config.weight")),
+        pytest.param(
+            "weight: 300, weight_device: [{{path: {disk}, weight: 200}}]",
+            ("{number} 200",),
+            marks=proves(*(f"blkio_config.weight_device.*.{key}" for key in ("path", "weight"))),
+        ),
+    ],
+)
+def test_disks_are_shared_by_weight(box: Live, body: str, expected: tuple[str, ...]) -> None:
+    disk, number = a_disk()
+    request = request_from(
+        box, f"blkio_config: {{{body.format(disk=disk)}}}\ncommand: [sleep, '1000']"
+    )
+    made = box.runtime.create(request)
+    try:
+        try:
+            box.runtime.start(made)
+        except KernelRefused as error:
+            pytest.skip(f"no scheduler of this kernel has weights: {error}")
         found = group(box, made, "blkio")
-        v1 = found / "blkio.throttle.write_bps_device"
-        number = f"{os.major(disk.stat().st_rdev)}:{os.minor(disk.stat().st_rdev)}"
-        said = (v1 if v1.exists() else found / "io.max").read_text()
-        assert said.strip() in (
-            f"{number} {MIB}",
-            f"{number} rbps=max wbps={MIB} riops=max wiops=max",
-        )
+        said = [file.read_text() for file in found.glob("*weight*")]
+        wanted = [text.format(number=number) for text in expected]
+        assert any(text in lines.splitlines() for lines in said for text in wanted), said
+    finally:
+        box.runtime.remove(made, force=True)
 
 
+@proves("stop_signal", "stop_grace_period")
 def test_stop_signal_and_grace(box: Live) -> None:
     script = 'trap "exit 5" USR1; while :; do sleep 0.05; done'
     body = f"stop_signal: USR1\nstop_grace_period: 20s\ncommand: [sh, -c, '{script}']"
@@ -273,6 +348,7 @@ def test_stop_signal_and_grace(box: Live) -> None:
         assert ended.code == 5
 
 
+@proves("tty", "stdin_open")
 def test_tty_and_stdin_open(box: Live) -> None:
     with container(
         box, "tty: true\nstdin_open: true\ncommand: [sh, -c, 'tty; sleep 1000']"
@@ -282,6 +358,7 @@ def test_tty_and_stdin_open(box: Live) -> None:
         assert os.readlink(f"/proc/{box.pid(made)}/fd/0").startswith("/dev/pts/")
 
 
+@proves("labels", "annotations", "container_name")
 def test_labels_and_annotations_and_name(box: Live) -> None:
     with container(
         box, "container_name: cc-1\nlabels: {a: b}\nannotations: {c: d}\ncommand: [sleep, '9']"
@@ -294,15 +371,11 @@ def test_labels_and_annotations_and_name(box: Live) -> None:
 
 REFUSED: dict[str, tuple[str, str]] = {
     "platform": ("platform: linux/arm64", "services.web.platform"),
-    "isolation": ("isolation: process", "services.web.isolation"),
-    "credential_spec": ("credential_spec: {file: x}", "services.web.credential_spec"),
     "use_api_socket": ("use_api_socket: true", "services.web.use_api_socket"),
     "runtime": ("runtime: kata", "services.web.runtime"),
     "storage_opt": ("storage_opt: {size: 1g}", "services.web.storage_opt"),
     "cgroup_parent": ("cgroup_parent: /x", "services.web.cgroup_parent"),
     "gpus": ("gpus: all", "services.web.gpus"),
-    "cpu_count": ("cpu_count: 1", "services.web.cpu_count"),
-    "cpu_percent": ("cpu_percent: 1", "services.web.cpu_percent"),
     "userns_mode": ("userns_mode: auto", "services.web.userns_mode"),
     "security_opt": ("security_opt: [apparmor=x]", "services.web.security_opt[0]"),
     "sysctls": ("sysctls: {kernel.panic: 1}", "services.web.sysctls"),
@@ -325,7 +398,7 @@ def test_what_is_refused_has_its_place(box: Live, case: str) -> None:
 ELSEWHERE = frozenset({
     "image", "build", "pull_policy", "pull_refresh_after", "container_name", "scale", "attach", "depends_on",
     "links", "external_links", "profiles", "extends", "restart", "healthcheck", "post_start", "pre_stop",
-    "pre_start", "develop", "provider", "models", "networks", "ports", "expose", "dns", "dns_search", "dns_opt",
+    "pre_start", "provider", "models", "networks", "ports", "expose", "dns", "dns_search", "dns_opt",
     "extra_hosts", "mac_address", "volumes", "volumes_from", "configs", "secrets", "label_file", "logging",
 })  # fmt: skip
 """Keys that say nothing of one container by itself: images, networks, storage, order, health, logs."""
@@ -333,11 +406,13 @@ ELSEWHERE = frozenset({
 OWN_TESTS = frozenset({
     "tty", "stdin_open", "stop_signal", "stop_grace_period", "labels", "annotations", "blkio_config",
     "mem_swappiness", "oom_kill_disable", "cpu_rt_runtime", "cpu_rt_period", "pid", "ipc", "uts", "cgroup",
-    "network_mode", "command", "deploy",
+    "network_mode", "command", "deploy", "isolation", "credential_spec", "cpu_count", "cpu_percent", "develop",
 })  # fmt: skip
 
 
 def test_no_attribute_is_forgotten() -> None:
-    tabled = {name.split(" ")[0] for table in (INSIDE, OUTSIDE, REFUSED) for name in table}
+    tabled = {
+        name.split(" ")[0].split(".")[0] for table in (INSIDE, OUTSIDE, REFUSED) for name in table
+    }
     missing = SERVICE.keys.keys() - tabled - ELSEWHERE - OWN_TESTS
     assert not missing

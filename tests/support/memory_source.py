@@ -35,6 +35,9 @@ class MemorySource:
     def environment(self) -> Mapping[str, str]:
         return self._environment
 
+    def machine(self) -> str:
+        return "x86_64"
+
     def read(self, path: str) -> bytes:
         self.read_paths.append(path)
         if self.is_directory(path):

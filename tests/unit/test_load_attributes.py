@@ -7,9 +7,11 @@ import json
 import pytest
 
 from orchestrator.errors import LoadErrors
+from orchestrator.load.attributes import platform
 from orchestrator.load.decode import decode_document, encode_project
 from orchestrator.load.pipeline import load
 from orchestrator.load.request import Loaded, LoadRequest
+from orchestrator.load.tree import Scalar
 from orchestrator.model.project import Service, ServiceName
 from runtime.api import Blkio, BlkioDevice, Device, Limits, Mount, Namespaces, Security
 from tests.support.memory_source import MemorySource
@@ -124,18 +126,12 @@ def test_attributes_become_the_runtimes_types(body: str, attribute: str, value: 
         ("security_opt: [mask=a]", "expected absolute paths"),
         ("security_opt: [wings]", "unknown security option 'wings'"),
         ("runtime: kata", "runtime 'kata' is unknown to it"),
-        ("isolation: hyperv", "hyperv is not supported yet"),
         ("cgroup_parent: /x", "in groups of its own"),
         ("storage_opt: {size: 1g}", "the disk's is its limit"),
-        ("credential_spec: {file: x}", "on other platforms"),
-        ("cpu_count: 2", "write cpus"),
-        ("cpu_percent: 5", "write cpus"),
-        ("platform: linux/arm64", "not supported yet"),
-        ("gpus: all", "not supported yet"),
-        ("use_api_socket: true", "not supported yet"),
-        ("deploy: {resources: {reservations: {devices: [{capabilities: [gpu]}]}}}", "not supported yet"),
-        ("deploy: {resources: {reservations: {generic_resources: [{discrete_resource_spec: {kind: a, value: 1}}]}}}",
-         "not supported yet"),
+        ("platform: linux/s390", "'linux/s390' is another machine's: this one is linux/amd64"),
+        ("gpus: all", "hands out no GPUs: name the device nodes"),
+        ("use_api_socket: true", "its own socket to no container"),
+        ("deploy: {resources: {reservations: {devices: [{capabilities: [gpu]}]}}}", "hands out no GPUs"),
     ],
 )  # fmt: skip
 def test_what_is_not_in_force_is_refused_with_its_place(body: str, message: str) -> None:
@@ -143,6 +139,61 @@ def test_what_is_not_in_force_is_refused_with_its_place(body: str, message: str)
     assert len(found) == 1, found
     assert str(found[0]).startswith("compose.yaml:5:")
     assert message in str(found[0])
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        ("isolation: hyperv", "isolation: has no effect: for other platforms"),
+        ("credential_spec: {file: x}", "credential_spec: has no effect: for Windows"),
+        ("cpu_count: 2", "cpu_count: has no effect: for other platforms; write cpus"),
+        ("cpu_percent: 5", "cpu_percent: has no effect: for other platforms; write cpus"),
+        ("develop: {watch: []}", "develop: has no effect: for `watch`"),
+        ("deploy: {labels: {a: b}}", "deploy.labels: has no effect: labels of a cluster's service"),
+        ("deploy: {placement: {constraints: [a==b]}}", "deploy.placement: has no effect: for clusters"),
+        ("deploy: {resources: {reservations: {generic_resources: [{discrete_resource_spec: {kind: a, value: 1}}]}}}",
+         "reservations.generic_resources: has no effect: for clusters"),
+    ],
+)  # fmt: skip
+def test_what_is_kept_is_warned_of_with_its_place(body: str, message: str) -> None:
+    found = loaded(body)
+    assert found.refused == ()
+    assert len(found.warnings) == 1, found.warnings
+    assert str(found.warnings[0]).startswith("compose.yaml:5:")
+    assert message in str(found.warnings[0])
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "isolation: default", "healthcheck: {disable: true}", "healthcheck: {test: [NONE], interval: 3s}",
+        "healthcheck: {test: [NONE]}", "networks: [default]", "platform: linux", "cpu_count: 0",
+    ],
+)  # fmt: skip
+def test_what_asks_for_nothing_is_neither_refused_nor_warned_of(body: str) -> None:
+    found = loaded(body)
+    assert (found.refused, found.warnings) == ((), ())
+
+
+@pytest.mark.parametrize(
+    ("machine", "text", "is_own"),
+    [
+        ("x86_64", "linux", True),
+        ("x86_64", "linux/amd64", True),
+        ("x86_64", "Linux/x86_64/v3", True),
+        ("x86_64", "linux/amd64/v9", False),
+        ("x86_64", "linux/arm64", False),
+        ("x86_64", "windows/amd64", False),
+        ("x86_64", "linux/", False),
+        ("aarch64", "linux/arm64/v8", True),
+        ("aarch64", "linux/amd64", False),
+        ("riscv64", "linux/riscv64", True),
+        ("riscv64", "linux/amd64", False),
+    ],
+)
+def test_a_platform_is_this_machines_or_refused(machine: str, text: str, *, is_own: bool) -> None:
+    why = platform(machine)(Scalar(text))
+    assert (why == "") is is_own, why
 
 
 def test_a_profile_is_read_by_the_caller_and_becomes_part_of_the_document() -> None:

@@ -9,9 +9,10 @@ import pytest
 from orchestrator.errors import LoadErrors, Problem
 from orchestrator.load.decode import decode_document, encode_project, restart_policy
 from orchestrator.load.digest import config_digest, digests
-from orchestrator.load.inforce import refusals
+from orchestrator.load.inforce import review
 from orchestrator.load.pipeline import load
 from orchestrator.load.request import Loaded, LoadRequest
+from orchestrator.load.support import BUILDER, GPUS, NETWORKS, PORTS, VOLUMES
 from orchestrator.load.tree import Plain
 from orchestrator.model.project import (
     Bootstrap,
@@ -203,7 +204,7 @@ def deep(levels: int) -> Plain:
         (with_value("config_files", "a"), "not a project document: config_files is not a list of strings"),
         (with_value("config_files", [1]), "not a project document: config_files is not a list of strings"),
         (with_service({"image": 1}), "services.a.image: expected a string, not an integer"),
-        (with_service({"image": "i", "gpus": "all"}), "services.a.gpus: not supported yet"),
+        (with_service({"image": "i", "gpus": "all"}), f"services.a.gpus: {GPUS}"),
         (with_service({"image": "i", "mem_limit": "x"}),
          'services.a.mem_limit: invalid size "x": expected a number with an optional unit, as in 64m or 1.5g'),
     ],
@@ -281,7 +282,7 @@ def refused(body: str) -> list[str]:
     from orchestrator.load.tree import Findings
 
     [tree] = parse(body.encode(), "f", Findings())
-    return list(map(str, refusals(canonicalise(tree, Findings()))))
+    return list(map(str, review(canonicalise(tree, Findings())).refused))
 
 
 @pytest.mark.parametrize(
@@ -289,35 +290,35 @@ def refused(body: str) -> list[str]:
     [
         (
             "services: {web: {image: i, ports: ['80:80']}}",
-            ["f:1:28: services.web.ports: not supported yet"],
+            [f"f:1:28: services.web.ports: {PORTS}"],
         ),
         (
             "services: {web: {depends_on: {db: {condition: service_healthy, restart: true}}}}",
             [
-                "f:1:47: services.web.depends_on.db.condition: service_healthy is not supported yet",
-                "f:1:73: services.web.depends_on.db.restart: true is not supported yet",
+                "f:1:47: services.web.depends_on.db.condition: service_healthy: services can be waited for only"
+                " until they are started yet",
+                "f:1:64: services.web.depends_on.db.restart: services are not restarted together yet",
             ],
         ),
-        ("services: {web: {build: .}}", ["f:1:25: services.web.build.context: not supported yet"]),
+        ("services: {web: {build: .}}", [f"f:1:18: services.web.build: {BUILDER}"]),
         (
             "services: {web: {deploy: {mode: global, labels: [a]}}}",
             [
-                "f:1:33: services.web.deploy.mode: global is not supported yet",
-                "f:1:41: services.web.deploy.labels: not supported yet",
+                "f:1:33: services.web.deploy.mode: global: trice runs a number of replicas",
             ],
         ),
-        ("volumes: {v: }", ["f:1:1: volumes: not supported yet"]),
-        ("networks: {n: }", ["f:1:12: networks.n: not supported yet"]),
+        ("volumes: {v: }", [f"f:1:1: volumes: {VOLUMES}"]),
+        ("networks: {n: }", [f"f:1:12: networks.n: {NETWORKS}"]),
         (
             "networks: {default: {internal: true}}",
-            ["f:1:21: networks.default: not supported yet"],
+            [f"f:1:12: networks.default: {NETWORKS}"],
         ),
         (
             "services: {web: {networks: {default: {aliases: [a]}}}}",
-            ["f:1:28: services.web.networks: not supported yet"],
+            [f"f:1:18: services.web.networks: {NETWORKS}"],
         ),
-        ("services: {x-web: {ports: []}}", ["f:1:20: services.x-web.ports: not supported yet"]),
-        ("x-a: 1\nservices: {web: {x-b: {c: 1}, build: {x-c: 1}}}", []),
+        ("services: {x-web: {ports: []}}", [f"f:1:20: services.x-web.ports: {PORTS}"]),
+        ("x-a: 1\nservices: {web: {x-b: {c: 1}, build: {x-c: 1, x-bootstrap: {suite: s}}}}", []),
         ("services: {web: {networks: [default], depends_on: {x-db: {condition: service_started}}}}", []),
     ],
 )  # fmt: skip
@@ -330,7 +331,7 @@ def test_a_project_with_refusals_is_not_acted_on() -> None:
     assert good.in_force() is good.project
     problem = refusals_of("services: {web: {image: i, gpus: all}}")
     bad = Loaded(project=good.project, refused=problem)
-    with pytest.raises(LoadErrors, match=r"services\.web\.gpus: not supported yet"):
+    with pytest.raises(LoadErrors, match=r"services\.web\.gpus: trice hands out no GPUs"):
         bad.in_force()
 
 
@@ -339,4 +340,4 @@ def refusals_of(text: str) -> tuple[Problem, ...]:
     from orchestrator.load.tree import Findings
 
     [tree] = parse(text.encode(), "f", Findings())
-    return refusals(tree)
+    return review(tree).refused

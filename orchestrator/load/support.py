@@ -1,0 +1,230 @@
+"""What trice does with every key of the stack file: one table, from which everything else about it follows.
+
+A place of the canonical, normalised tree is *in force*, *refused* with a reason, or *kept*: accepted, shown by
+`config`, told of in a warning, and without effect. It stands for all that is below it. `inforce` holds a tree against
+the table, `docs/compose-support.md` is made of it, and tests hold it against the vocabulary: no key is in none.
+
+What a reason says is for a person with a stack file in front of them: what there is not, and what to do instead.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TypeAlias
+
+from orchestrator.load import attributes
+from orchestrator.load.attributes import Condition
+from orchestrator.load.scalars import text_of
+from orchestrator.load.tree import Map, Node, PathTable, Scalar, find, is_null, plain
+
+Spares: TypeAlias = Callable[[Node], bool]
+"""Tells a value that asks for nothing, so that nothing is lost where it has no effect."""
+
+
+def _none(_node: Node) -> bool:
+    return False
+
+
+@dataclass(frozen=True, slots=True)
+class InForce:
+    """trice does it; a kernel test shows it. Values that it does not do are refused by `refusal`."""
+
+    refusal: Condition | None = None
+    without: str = ""
+    """For the page: the values that are refused."""
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """trice does not do it, and a service that asks for it must not run without."""
+
+    why: str
+    spares: Spares = _none
+    but: str = ""
+    """For the page: what is spared."""
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """Nothing that `up` does on this machine depends on it: a warning says so."""
+
+    why: str
+    spares: Spares = _none
+    but: str = ""
+
+
+Standing: TypeAlias = InForce | Refused | Kept
+
+# Reasons
+
+BUILDER = (
+    "trice builds no Dockerfiles yet: make the image of packages with `x-bootstrap`,"
+    " or take one in with `trice image load`"
+)
+REGISTRY = (
+    "trice asks no registry yet: images come from `trice image load` and `x-bootstrap`;"
+    " write `missing` or `never`"
+)
+NETWORKS = (
+    "trice has no networks yet: a container has loopback alone,"
+    " or the host's network with `network_mode: host`"
+)
+NAMES = "needs networks, which trice does not have yet"
+PORTS = (
+    "trice publishes no ports yet: with `network_mode: host` a service listens on the host itself"
+)
+HEALTH = "trice makes no health checks yet: take it away, or write `disable: true`"
+HOOKS = "trice runs no hooks yet: run it by hand, with `trice exec` or `trice run`"
+VOLUMES = "trice has no volumes yet: `tmpfs` holds what may be lost with the container"
+FILES = "trice mounts no configs and secrets yet: put the file into the image"
+MODELS = "needs a program that runs language models, and trice drives none"
+PROVIDERS = (
+    "trice drives no providers yet: start what it provides by hand, and take the service away"
+)
+GPUS = "trice hands out no GPUs: name the device nodes in `devices`"
+CLUSTER = "for clusters; here is one machine"
+
+
+def only(*values: str | bool | None, why: str) -> Condition:
+    """Return the condition that the value is one of `values`."""
+
+    def condition(node: Node) -> str:
+        if isinstance(node, Scalar) and node.value in values:
+            return ""
+        return f"{text_of(node.value)}: {why}" if isinstance(node, Scalar) else why
+
+    return condition
+
+
+def _is(*values: str | bool) -> Spares:
+    return lambda node: isinstance(node, Scalar) and node.value in values
+
+
+def _is_default_network(node: Node) -> bool:
+    """Every container is on nothing but `default` as long as there are no networks."""
+    return plain(node) == {"default": None}
+
+
+def _has_only_a_name(node: Node) -> bool:
+    return is_null(node) or (isinstance(node, Map) and node.entries.keys() <= {"name"})
+
+
+def _is_no_check(node: Node) -> bool:
+    """No check is made of a service whose check is taken away."""
+    disable, test = find(node, "disable"), plain(find(node, "test") or Scalar(None))
+    return (isinstance(disable, Scalar) and disable.value is True) or test == ["NONE"]
+
+
+def _is_bootstrap(node: Node) -> bool:
+    return isinstance(node, Map) and "x-bootstrap" in node.entries
+
+
+# The table
+
+_IN_FORCE = """
+    image command entrypoint environment env_file working_dir user hostname
+    domainname container_name labels label_file annotations restart cpus mem_limit pids_limit
+    read_only stop_signal stop_grace_period scale profiles extends depends_on.*.required
+    init tty stdin_open privileged group_add tmpfs shm_size oom_score_adj
+    cpu_shares cpu_period cpu_quota cpu_rt_runtime cpu_rt_period cpuset
+    mem_reservation memswap_limit mem_swappiness oom_kill_disable blkio_config
+    deploy.replicas deploy.resources.limits deploy.resources.reservations.memory
+"""
+_HELD: dict[str, Standing] = dict.fromkeys(_IN_FORCE.split(), InForce())
+_SERVICE: dict[str, Standing] = {
+    **_HELD,
+    # Image
+    "build": Refused(BUILDER, spares=_is_bootstrap, but="`x-bootstrap` alone"),
+    "build.x-bootstrap": InForce(),
+    "pull_policy": Refused(REGISTRY),
+    "pull_refresh_after": Refused(REGISTRY),
+    # Process, user, security
+    "cap_add.*": InForce(attributes.capability, "names that are no capability"),
+    "cap_drop.*": InForce(attributes.capability, "names that are no capability"),
+    "security_opt.*": InForce(attributes.security_option, "AppArmor profiles, SELinux labels"),
+    "sysctls": InForce(attributes.sysctls, "what belongs to the whole host"),
+    "ulimits": InForce(attributes.ulimits, "names that are no resource limit"),
+    "devices.*": InForce(attributes.device, "what is not below /dev, CDI names"),
+    "device_cgroup_rules.*": InForce(attributes.device_rule, "what is not of the form `c 1:3 rwm`"),
+    "pid": InForce(attributes.mode("", "host", others=True)),
+    "ipc": InForce(attributes.mode("", "shareable", "private", "host", "none", others=True)),
+    "uts": InForce(attributes.mode("", "host")),
+    "userns_mode": InForce(attributes.mode("", "host"), "everything but `host`"),
+    "cgroup": InForce(attributes.mode("", "host", "private")),
+    "cgroup_parent": Refused("trice keeps its containers in groups of its own"),
+    "runtime": InForce(attributes.runtime, "runtimes that are none of trice, runc, crun"),
+    "isolation": Kept(
+        "for other platforms; Linux has one isolation", spares=_is("default", ""), but="`default`"
+    ),
+    "credential_spec": Kept("for Windows; nothing on Linux asks for such credentials"),
+    "use_api_socket": Refused("trice hands its own socket to no container"),
+    "storage_opt": Refused("the writable layer has no size of its own: the disk's is its limit"),
+    "gpus": Refused(GPUS),
+    "cpu_count": Kept("for other platforms; write cpus"),
+    "cpu_percent": Kept("for other platforms; write cpus"),
+    # Dependencies, health, hooks
+    "depends_on.*.condition": InForce(
+        only("service_started", why="services can be waited for only until they are started yet"),
+        "`service_healthy`, `service_completed_successfully`",
+    ),
+    "depends_on.*.restart": Refused(
+        "services are not restarted together yet", spares=_is(False), but="`false`"
+    ),
+    "healthcheck": Refused(HEALTH, spares=_is_no_check, but="`disable: true`, `test: [NONE]`"),
+    "healthcheck.disable": InForce(),
+    **dict.fromkeys(("post_start", "pre_stop", "pre_start"), Refused(HOOKS)),
+    "develop": Kept("for `watch`, which trice does not have yet; `up` needs nothing of it"),
+    "provider": Refused(PROVIDERS),
+    "models": Refused(MODELS),
+    # Deploy
+    "deploy.mode": InForce(
+        only("replicated", why="trice runs a number of replicas"), "global and the jobs"
+    ),
+    "deploy.endpoint_mode": Kept("says how names lead to replicas, and trice has no networks yet"),
+    "deploy.labels": Kept("labels of a cluster's service; containers get `labels`"),
+    "deploy.placement": Kept(CLUSTER),
+    "deploy.update_config": Kept("changes are not rolled out in steps yet"),
+    "deploy.rollback_config": Kept("nothing is rolled back: run `up` with the old file"),
+    "deploy.restart_policy": Refused("trice does not know it yet: write `restart`"),
+    "deploy.resources.reservations.cpus": Kept(CLUSTER),
+    "deploy.resources.reservations.generic_resources": Kept(CLUSTER),
+    "deploy.resources.reservations.devices": Refused(GPUS),
+    # Network
+    "networks": Refused(NETWORKS, spares=_is_default_network, but="`default` alone"),
+    "network_mode": InForce(attributes.mode("none", "host"), "bridge, other networks"),
+    "ports": Refused(PORTS),
+    **dict.fromkeys(
+        ("links", "external_links", "expose", "dns", "dns_search", "dns_opt", "extra_hosts"),
+        Refused(NAMES),
+    ),
+    "mac_address": Refused(NAMES),
+    # Storage, logs
+    "volumes": Refused(VOLUMES),
+    "volumes_from": Refused(VOLUMES),
+    "configs": Refused(FILES),
+    "secrets": Refused(FILES),
+    "attach": Refused("`up` shows all logs yet"),
+    "logging": Refused("logs have one driver yet: trice keeps them itself"),
+}
+_TOP: dict[str, Standing] = {
+    "version": Kept("obsolete and ignored"),
+    "name": InForce(),
+    "include": InForce(),
+    "networks.*": Refused(NETWORKS),
+    "networks.default": Refused(NETWORKS, spares=_has_only_a_name),
+    "volumes": Refused(VOLUMES),
+    "configs": Refused(FILES),
+    "secrets": Refused(FILES),
+    "models": Refused(MODELS),
+}
+
+
+@lru_cache(maxsize=1)
+def support_on(machine: str) -> PathTable[Standing]:
+    """Return the table for a machine as `uname -m` calls it; "" takes every platform for its own."""
+    platform = attributes.platform(machine) if machine else None
+    own = {"platform": InForce(platform, "platforms of other machines")}
+    services = {f"services.*.{key}": standing for key, standing in (_SERVICE | own).items()}
+    return PathTable(services | _TOP)

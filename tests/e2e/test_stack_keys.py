@@ -1,0 +1,107 @@
+"""Keys that say what a stack is made of, and how many containers of it in which order: from the files to the kernel."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+
+import pytest
+
+from tests.support.needs import needs
+from tests.support.proving import proves
+from tests.support.stack import Trice
+from tests.support.waiting import eventually
+
+pytestmark = [needs("root", "overlay", "busybox")]
+
+STAY = "command: [sleep, '1000']\n    stop_grace_period: 0s"
+
+
+def arguments_of(pid: int) -> list[str]:
+    return Path(f"/proc/{pid}/cmdline").read_text().split("\0")[:-1]
+
+
+def variables_of(pid: int) -> dict[str, str]:
+    entries = Path(f"/proc/{pid}/environ").read_text().split("\0")
+    return dict(entry.split("=", 1) for entry in entries if entry)
+
+
+@pytest.mark.proves(
+    "name", "include", "include.*.path", "include.*.project_directory", "include.*.env_file"
+)
+@proves("image", "command", "extends", "extends.service", "extends.file", "label_file")
+def test_a_stack_of_several_files(stack: Trice) -> None:
+    other = stack.folder / "other"
+    (other / "sub").mkdir(parents=True)
+    (other / "base.yaml").write_text(
+        f"services:\n  base:\n    image: busybox:test\n    environment: {{A: base}}\n    {STAY}\n"
+    )
+    (other / "part.yaml").write_text(
+        "services:\n  part:\n    extends: {service: base, file: ../base.yaml}\n"
+        "    environment: {B: '${B}'}\n    label_file: labels\n"
+    )
+    (other / "sub" / "labels").write_text("from.file=yes\n")
+    (other / "sub" / "variables").write_text("B=included\n")
+    stack.write(
+        "name: named\n"
+        "include:\n"
+        "  - {path: other/part.yaml, project_directory: other/sub, env_file: other/sub/variables}\n"
+        "services:\n  own:\n    extends: {service: base, file: other/base.yaml}\n"
+        "    command: [sleep, '2000']\n"
+    )
+    stack.run("up", "-d").ok()
+    pids = {name: stack.pids()[identity] for name, identity in stack.ids().items()}
+    assert sorted(pids) == ["named-own-1", "named-part-1"]
+    assert arguments_of(pids["named-own-1"])[-2:] == ["sleep", "2000"]
+    assert arguments_of(pids["named-part-1"])[-2:] == ["sleep", "1000"]
+    variables = variables_of(pids["named-part-1"])
+    assert (variables["A"], variables["B"]) == ("base", "included")
+    assert "from.file=yes" in str(stack.containers()["named-part-1"]["Labels"])
+
+
+@proves("scale", "deploy.replicas", "deploy.mode", "profiles")
+def test_how_many_containers_of_which_services(stack: Trice) -> None:
+    service = f"    image: busybox:test\n    {STAY}\n"
+    stack.write(
+        f"name: demo\nservices:\n  two:\n    scale: 2\n{service}"
+        f"  three:\n    deploy: {{mode: replicated, replicas: 3}}\n{service}"
+        f"  none:\n    scale: 0\n{service}"
+        f"  extra:\n    profiles: [more]\n{service}"
+    )
+    stack.run("up", "-d").ok()
+    expected = [f"demo-{name}" for name in ("three-1", "three-2", "three-3", "two-1", "two-2")]
+    assert sorted(stack.ids()) == expected
+    assert len(stack.pids()) == 5
+    stack.run("--profile", "more", "up", "-d").ok()
+    assert sorted(stack.ids()) == ["demo-extra-1", *expected]
+    assert len(stack.pids()) == 6
+
+
+@proves("depends_on.*.condition", "depends_on.*.required")
+def test_what_others_wait_for_runs_first(stack: Trice) -> None:
+    service = f"    image: busybox:test\n    {STAY}\n"
+    stack.write(
+        f"name: demo\nservices:\n  a:\n    depends_on:\n      b: {{condition: service_started}}\n"
+        f"      missing: {{condition: service_started, required: false}}\n{service}  b:\n{service}"
+    )
+    stack.run("up", "-d").ok()
+    pids = {name: stack.pids()[identity] for name, identity in stack.ids().items()}
+
+    def began(pid: int) -> int:
+        return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19])
+
+    assert began(pids["demo-b-1"]) <= began(pids["demo-a-1"])
+
+
+@proves("restart")
+def test_what_ends_runs_again(stack: Trice) -> None:
+    stack.write(
+        "name: demo\nservices:\n  short:\n    image: busybox:test\n    restart: always\n"
+        "    command: [sleep, '1000']\n    stop_grace_period: 0s\n"
+    )
+    stack.run("up", "-d").ok()
+    ((identity, first),) = stack.pids().items()
+    os.kill(first, signal.SIGKILL)
+    eventually(lambda: stack.pids().get(identity) not in (None, first), timeout_s=15)
+    assert list(stack.ids().values()) == [identity]
