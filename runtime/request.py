@@ -156,6 +156,8 @@ class ContainerRequest:
     limits: Limits = Limits()
     mounts: tuple[Mount, ...] = ()
     is_read_only: bool = False
+    exposed: tuple[str, ...] = ()
+    """Ports that it says it serves (`80/tcp`), for people: nothing is opened or published."""
     stop_signal: str | None = None
     tty: bool = False
     """Its stdin, stdout and stderr are one terminal."""

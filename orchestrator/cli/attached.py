@@ -12,8 +12,9 @@ from types import FrameType
 from orchestrator.client.api import Client, Document
 from orchestrator.client.follow import LogRequest, follow
 from orchestrator.client.wire import ApiError
-from orchestrator.errors import OrchestratorError
+from orchestrator.errors import NotFoundError, OrchestratorError
 from orchestrator.model.human import SECOND_NS
+from orchestrator.model.project import Project, ServiceName
 from orchestrator.ui.lines import LogPrinter
 from orchestrator.ui.tables import container_name, label
 
@@ -23,15 +24,52 @@ _NOT_RUNNING = 409
 """The status of a kill that came too late: what was to be, is."""
 
 
+def shown_services(
+    project: Project,
+    services: tuple[str, ...],
+    *,
+    attach: tuple[str, ...],
+    no_attach: tuple[str, ...],
+    has_dependencies: bool,
+) -> tuple[str, ...]:
+    """Return the services whose logs an attached `up` of `services` (all for none) prints (§3, `up` 7).
+
+    Those asked for by `attach` count although the stack file says `attach: false`. NotFoundError for a name that is no
+    service.
+    """
+    for name in (*attach, *no_attach):
+        if name not in project.services:
+            raise NotFoundError(f"no such service: {name}")
+    asked = attach or services or tuple(project.services)
+    if has_dependencies:
+        from orchestrator.plan.graph import closure, dependencies  # [lazy] with this flag alone
+
+        asked = tuple(closure(map(ServiceName, asked), dependencies(project)))
+    return tuple(
+        sorted(
+            name
+            for name in set(asked) - set(no_attach)
+            if name in attach or project.services[ServiceName(name)].is_attached
+        )
+    )
+
+
 class Attached:
     """One attached `up`; its lines begin with the moment this was made."""
 
     def __init__(
-        self, client: Client, project: str, services: tuple[str, ...], grace_s: float | None
+        self,
+        client: Client,
+        project: str,
+        services: tuple[str, ...],
+        shown: tuple[str, ...],
+        grace_s: float | None,
     ) -> None:
+        """Of `services` (all for none) everything is stopped in the end; logs of `shown` are printed."""
         self._client = client
         self._project = project
         self._services = services
+        self._shown = shown
         self._grace_s = grace_s
         self._began_ns = time.time_ns()
         self._interrupts = 0
@@ -47,7 +85,7 @@ class Attached:
         """Print lines until every container has ended; return the exit code."""
         since = f"{self._began_ns // SECOND_NS}.{self._began_ns % SECOND_NS:09d}"
         request = LogRequest(
-            project=self._project, services=self._services, is_follow=True, since=since
+            project=self._project, services=self._shown, is_follow=True, since=since
         )
         before = {each: signal.signal(each, self._interrupt) for each in _ENDING}
         try:

@@ -11,7 +11,7 @@ import sys
 
 import click
 
-from orchestrator.cli.attached import Attached
+from orchestrator.cli.attached import Attached, shown_services
 from orchestrator.cli.flags import Scale, Seconds
 from orchestrator.cli.loading import load_project
 from orchestrator.cli.placing import placed
@@ -38,6 +38,9 @@ INTERRUPTED = 130
 @click.option("--no-color", is_flag=True, help="No colours.")
 @click.option("--no-log-prefix", is_flag=True, help="Lines alone, without the container's name.")
 @click.option("--timestamps", is_flag=True, help="Say when each line came.")
+@click.option("--attach", "attach", multiple=True, metavar="SERVICE", help="Show these logs alone.")
+@click.option("--no-attach", multiple=True, metavar="SERVICE", help="Do not show its logs.")
+@click.option("--attach-dependencies", is_flag=True, help="Show logs of dependencies, too.")
 @click.argument("services", nargs=-1, metavar="[SERVICE]...")
 @click.pass_obj
 def command(
@@ -52,9 +55,16 @@ def command(
     no_color: bool,
     no_log_prefix: bool,
     timestamps: bool,
+    attach: tuple[str, ...],
+    no_attach: tuple[str, ...],
+    attach_dependencies: bool,
     services: tuple[str, ...],
 ) -> int:
     """Create and start what the stack file says, and keep it up."""
+    if detach and (attach or no_attach or attach_dependencies):
+        raise click.UsageError("--detach shows no logs: it goes with none of the --attach flags")
+    if attach and attach_dependencies:
+        raise click.UsageError("--attach and --attach-dependencies contradict one another")
     client = settings.client()
     project = load_project(settings, services).in_force()
     if not project.services:
@@ -73,7 +83,14 @@ def command(
     body = {"project": encode_project(project), "services": list(services), "options": options}
     if dry_run:
         return _print_plan(client.plan(name, body))
-    attached = Attached(client, name, services, timeout)
+    shown = shown_services(
+        project,
+        services,
+        attach=attach,
+        no_attach=no_attach,
+        has_dependencies=attach_dependencies,
+    )
+    attached = Attached(client, name, services, shown, timeout)
     try:
         show_work(client.up(name, body), settings.progress_view("up"))
     except WorkFailed as error:
@@ -88,7 +105,7 @@ def command(
             print("Gracefully Stopping...", file=sys.stderr)
             show_work(attached.stop(), settings.progress_view("stop"))
         return INTERRUPTED
-    if detach:
+    if detach or not shown:
         return 0
     printer = LogPrinter(
         project=name,

@@ -92,6 +92,7 @@ def _config(
         "Volumes": None,
         "WorkingDir": image.working_dir if asked.working_dir is None else asked.working_dir,
         "Labels": dict(state.labels),
+        "ExposedPorts": {port: {} for port in asked.exposed},
         "StopSignal": state.stop_signal,
     }
 

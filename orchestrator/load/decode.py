@@ -15,6 +15,7 @@ from types import MappingProxyType
 from orchestrator.errors import LoadErrors, Problem
 from orchestrator.load.inforce import review
 from orchestrator.load.normalise import services_of
+from orchestrator.load.ports import exposed_ports
 from orchestrator.load.resources import (
     devices,
     is_true,
@@ -159,7 +160,7 @@ def _service(name: str, node: Map, project: ProjectName) -> Service:
         labels=_texts_by_name(node.get("labels")),
         annotations=_texts_by_name(node.get("annotations")),
         depends_on=_dependencies(node.get("depends_on")),
-        restart=restart_policy(_text(node, "restart") or "no"),
+        restart=_restart(node),
         limits=limits(node),
         is_read_only=is_true(node.get("read_only")),
         mounts=tmpfs_mounts(node),
@@ -178,6 +179,8 @@ def _service(name: str, node: Map, project: ProjectName) -> Service:
         shm_size_bytes=size(node.get("shm_size")),
         oom_score_adj=whole(node.get("oom_score_adj")),
         namespaces=namespaces(node),
+        is_attached=_value(node.get("attach")) is not False,
+        exposed=exposed_ports(_texts(node.get("expose")) or ()),
         stop_signal=_text(node, "stop_signal"),
         stop_grace_ns=DEFAULT_GRACE_NS if grace is None else parse_duration(grace),
         scale=_scale(node),
@@ -244,7 +247,28 @@ def restart_policy(text: str) -> RestartPolicy:
     )
 
 
+_DEPLOYED_RESTARTS = {
+    "none": RestartKind.NO,
+    "on-failure": RestartKind.ON_FAILURE,
+    "any": RestartKind.ALWAYS,
+}
+
+
+def _restart(node: Map) -> RestartPolicy:
+    """Return the policy of `deploy.restart_policy` where there is one, else that of `restart` (§14)."""
+    policy = find(node, "deploy", "restart_policy")
+    if not isinstance(policy, Map):
+        return restart_policy(_text(node, "restart") or "no")
+    attempts = _value(policy.get("max_attempts"))
+    return RestartPolicy(
+        kind=_DEPLOYED_RESTARTS[_text(policy, "condition") or "any"],
+        max_attempts=attempts if isinstance(attempts, int) and attempts else None,
+    )
+
+
 def _scale(node: Map) -> int:
+    if _value(find(node, "deploy", "mode")) == "global":
+        return 1
     for value in (_value(node.get("scale")), _value(find(node, "deploy", "replicas"))):
         if isinstance(value, int):
             return value

@@ -27,7 +27,7 @@ from orchestrator.load.tree import (
 )
 from orchestrator.model.project import Place
 
-_JOINED = ("pid", "ipc")
+_JOINED = ("pid", "ipc", "network_mode")
 MAX_FOUND = 1_000_000
 """More than a file can have: refusals are told of, they do not end the load."""
 

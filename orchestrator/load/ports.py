@@ -7,6 +7,7 @@ target is "any free port of these" and stays one entry.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import replace
 
 from orchestrator.load.hints import for_port
@@ -90,6 +91,26 @@ def parse(text: str, place: Place) -> list[Map]:
         values["protocol"] = protocol
         result.append(Map({key: Scalar(value, place) for key, value in values.items()}, place))
     return result
+
+
+def exposed_ports(entries: Iterable[str]) -> tuple[str, ...]:
+    """Return entries of `expose` with their protocol; a range stays one, `3000-3005/tcp`. Each once."""
+    parts = (entry.partition("/") for entry in entries)
+    return tuple(
+        dict.fromkeys(f"{port}/{protocol.lower() or 'tcp'}" for port, _, protocol in parts)
+    )
+
+
+def exposed(node: Node) -> str:
+    """Return what is wrong with one entry of `expose`; empty for a port or a range of them."""
+    text = text_of(node.value) if isinstance(node, Scalar) else ""
+    port, _, protocol = text.partition("/")
+    try:
+        _range(port)
+        _protocol(protocol or "tcp")
+    except PortError:
+        return f"{text!r} is no port such as 80, 80/udp or 3000-3005"
+    return ""
 
 
 def _pairs(published: str, count: int, text: str) -> list[str]:

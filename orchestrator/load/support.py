@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TypeAlias
 
-from orchestrator.load import attributes
+from orchestrator.load import attributes, ports
 from orchestrator.load.attributes import Condition
 from orchestrator.load.scalars import text_of
 from orchestrator.load.tree import Map, Node, PathTable, Scalar, find, is_null, plain
@@ -63,10 +63,7 @@ BUILDER = (
     "trice builds no Dockerfiles yet: make the image of packages with `x-bootstrap`,"
     " or take one in with `trice image load`"
 )
-REGISTRY = (
-    "trice asks no registry yet: images come from `trice image load` and `x-bootstrap`;"
-    " write `missing` or `never`"
-)
+REGISTRY = "trice asks no registry yet: images come from `trice image load` and `x-bootstrap`"
 NETWORKS = (
     "trice has no networks yet: a container has loopback alone,"
     " or the host's network with `network_mode: host`"
@@ -75,7 +72,9 @@ NAMES = "needs networks, which trice does not have yet"
 PORTS = (
     "trice publishes no ports yet: with `network_mode: host` a service listens on the host itself"
 )
+LOG_SIZE = "of each container's log the last 16 to 32 MiB are kept"
 HEALTH = "trice makes no health checks yet: take it away, or write `disable: true`"
+HEALTHY = "trice makes no health checks yet; write service_started"
 HOOKS = "trice runs no hooks yet: run it by hand, with `trice exec` or `trice run`"
 VOLUMES = "trice has no volumes yet: `tmpfs` holds what may be lost with the container"
 FILES = "trice mounts no configs and secrets yet: put the file into the image"
@@ -131,6 +130,7 @@ _IN_FORCE = """
     cpu_shares cpu_period cpu_quota cpu_rt_runtime cpu_rt_period cpuset
     mem_reservation memswap_limit mem_swappiness oom_kill_disable blkio_config
     deploy.replicas deploy.resources.limits deploy.resources.reservations.memory
+    deploy.restart_policy.condition deploy.restart_policy.max_attempts attach
 """
 _HELD: dict[str, Standing] = dict.fromkeys(_IN_FORCE.split(), InForce())
 _SERVICE: dict[str, Standing] = {
@@ -138,7 +138,10 @@ _SERVICE: dict[str, Standing] = {
     # Image
     "build": Refused(BUILDER, spares=_is_bootstrap, but="`x-bootstrap` alone"),
     "build.x-bootstrap": InForce(),
-    "pull_policy": Refused(REGISTRY),
+    "pull_policy": InForce(
+        only("missing", "never", why=f"{REGISTRY}; write missing or never"),
+        "policies that ask a registry",
+    ),
     "pull_refresh_after": Refused(REGISTRY),
     # Process, user, security
     "cap_add.*": InForce(attributes.capability, "names that are no capability"),
@@ -166,8 +169,8 @@ _SERVICE: dict[str, Standing] = {
     "cpu_percent": Kept("for other platforms; write cpus"),
     # Dependencies, health, hooks
     "depends_on.*.condition": InForce(
-        only("service_started", why="services can be waited for only until they are started yet"),
-        "`service_healthy`, `service_completed_successfully`",
+        only("service_started", "service_completed_successfully", why=HEALTHY),
+        "`service_healthy`",
     ),
     "depends_on.*.restart": Refused(
         "services are not restarted together yet", spares=_is(False), but="`false`"
@@ -180,33 +183,49 @@ _SERVICE: dict[str, Standing] = {
     "models": Refused(MODELS),
     # Deploy
     "deploy.mode": InForce(
-        only("replicated", why="trice runs a number of replicas"), "global and the jobs"
+        only("replicated", "global", why="trice has no jobs: give it `restart: no`"), "the jobs"
     ),
     "deploy.endpoint_mode": Kept("says how names lead to replicas, and trice has no networks yet"),
     "deploy.labels": Kept("labels of a cluster's service; containers get `labels`"),
     "deploy.placement": Kept(CLUSTER),
     "deploy.update_config": Kept("changes are not rolled out in steps yet"),
     "deploy.rollback_config": Kept("nothing is rolled back: run `up` with the old file"),
-    "deploy.restart_policy": Refused("trice does not know it yet: write `restart`"),
+    **dict.fromkeys(
+        ("deploy.restart_policy.delay", "deploy.restart_policy.window"),
+        Kept("trice waits 0.1 s before a restart, twice as long after each failure, at most 60 s"),
+    ),
     "deploy.resources.reservations.cpus": Kept(CLUSTER),
     "deploy.resources.reservations.generic_resources": Kept(CLUSTER),
     "deploy.resources.reservations.devices": Refused(GPUS),
     # Network
     "networks": Refused(NETWORKS, spares=_is_default_network, but="`default` alone"),
-    "network_mode": InForce(attributes.mode("none", "host"), "bridge, other networks"),
+    "network_mode": InForce(
+        attributes.mode("none", "host", others=True), "`bridge`, names of networks"
+    ),
     "ports": Refused(PORTS),
     **dict.fromkeys(
-        ("links", "external_links", "expose", "dns", "dns_search", "dns_opt", "extra_hosts"),
+        ("links", "external_links", "dns", "dns_search", "dns_opt", "extra_hosts"),
         Refused(NAMES),
     ),
+    "expose.*": InForce(ports.exposed),
     "mac_address": Refused(NAMES),
     # Storage, logs
     "volumes": Refused(VOLUMES),
     "volumes_from": Refused(VOLUMES),
     "configs": Refused(FILES),
     "secrets": Refused(FILES),
-    "attach": Refused("`up` shows all logs yet"),
-    "logging": Refused("logs have one driver yet: trice keeps them itself"),
+    "logging.driver": InForce(
+        only("json-file", "local", "", why="trice keeps logs itself; write json-file"),
+        "drivers other than json-file and local",
+    ),
+    "logging.options.*": Refused(
+        "trice's own log has no such option",
+        but="`max-size`, `max-file`, `compress`, with a warning",
+    ),
+    **dict.fromkeys(
+        (f"logging.options.{option}" for option in ("max-size", "max-file", "compress")),
+        Kept(LOG_SIZE),
+    ),
 }
 _TOP: dict[str, Standing] = {
     "version": Kept("obsolete and ignored"),

@@ -119,6 +119,10 @@ class Service:
     oom_score_adj: int | None = None
     namespaces: Namespaces = DEFAULT_NAMESPACES
     """As in the file: `service:NAME` becomes the container of that service when a request is made."""
+    is_attached: bool = True
+    """Whether `up` shows its log."""
+    exposed: tuple[str, ...] = ()
+    """Ports that others may use, for their information: `80/tcp`."""
     stop_signal: str | None = None
     stop_grace_ns: int = 10_000_000_000
     scale: int = 1

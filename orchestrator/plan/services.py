@@ -200,6 +200,7 @@ class _Maker:
             limits=service.limits,
             mounts=service.mounts,
             is_read_only=service.is_read_only,
+            exposed=service.exposed,
             stop_signal=service.stop_signal,
             tty=service.tty,
             open_stdin=service.open_stdin,

@@ -66,16 +66,18 @@ def test_how_many_containers_of_which_services(stack: Trice) -> None:
     stack.write(
         f"name: demo\nservices:\n  two:\n    scale: 2\n{service}"
         f"  three:\n    deploy: {{mode: replicated, replicas: 3}}\n{service}"
+        f"  everywhere:\n    deploy: {{mode: global}}\n{service}"
         f"  none:\n    scale: 0\n{service}"
         f"  extra:\n    profiles: [more]\n{service}"
     )
     stack.run("up", "-d").ok()
-    expected = [f"demo-{name}" for name in ("three-1", "three-2", "three-3", "two-1", "two-2")]
+    names = ("everywhere-1", "three-1", "three-2", "three-3", "two-1", "two-2")
+    expected = [f"demo-{name}" for name in names]
     assert sorted(stack.ids()) == expected
-    assert len(stack.pids()) == 5
-    stack.run("--profile", "more", "up", "-d").ok()
-    assert sorted(stack.ids()) == ["demo-extra-1", *expected]
     assert len(stack.pids()) == 6
+    stack.run("--profile", "more", "up", "-d").ok()
+    assert sorted(stack.ids()) == sorted(["demo-extra-1", *expected])
+    assert len(stack.pids()) == 7
 
 
 @proves("depends_on.*.condition", "depends_on.*.required")
@@ -92,6 +94,81 @@ def test_what_others_wait_for_runs_first(stack: Trice) -> None:
         return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19])
 
     assert began(pids["demo-b-1"]) <= began(pids["demo-a-1"])
+
+
+@proves("depends_on.*.condition")
+def test_a_job_is_waited_for_until_it_has_succeeded(stack: Trice) -> None:
+    text = (
+        "name: demo\nservices:\n  job:\n    image: busybox:test\n"
+        "    command: [sh, -c, 'sleep 0.3; exit {code}']\n"
+        f"  web:\n    image: busybox:test\n    {STAY}\n"
+        "    depends_on: {{job: {{condition: service_completed_successfully}}}}\n"
+    )
+    stack.write(text.format(code=0))
+    told = stack.run("up", "-d").ok().err.splitlines()
+    assert told.index(" Container demo-job-1 Started") < told.index(" Container demo-web-1 Started")
+    job, web = (stack.containers()[f"demo-{name}-1"] for name in ("job", "web"))
+    assert (job["State"], job["ExitCode"], web["State"]) == ("exited", 0, "running")
+    assert list(stack.pids()) == [web["ID"]]
+    stack.run("down").ok()
+    stack.write(text.format(code=3))
+    failed = stack.run("up", "-d")
+    assert failed.code == 1
+    assert 'service "job" didn\'t complete successfully: exit 3' in failed.err
+    assert stack.pids() == {}
+
+
+@proves("network_mode")
+def test_the_network_of_another_service(stack: Trice) -> None:
+    stack.write(
+        f"name: demo\nservices:\n  a:\n    network_mode: service:b\n    image: busybox:test\n    {STAY}\n"
+        f"  b:\n    image: busybox:test\n    {STAY}\n"
+    )
+    stack.run("up", "-d").ok()
+    spaces = {os.readlink(f"/proc/{pid}/ns/net") for pid in stack.pids().values()}
+    assert len(stack.pids()) == 2
+    assert len(spaces) == 1
+    assert spaces != {os.readlink("/proc/self/ns/net")}
+
+
+@proves("attach")
+def test_which_logs_an_attached_up_shows(stack: Trice) -> None:
+    service = "    image: busybox:test\n    command: [sh, -c, 'sleep 0.2; echo here']\n"
+    stack.write(
+        f"name: demo\nservices:\n  a:\n    depends_on: [b]\n{service}  b:\n{service}"
+        f"  quiet:\n    attach: false\n{service}"
+    )
+
+    def shown(*arguments: str) -> list[str]:
+        lines = stack.run("up", "--force-recreate", *arguments).ok().out.splitlines()
+        return sorted(line.split("-1")[0] for line in lines if "| here" in line)
+
+    assert shown() == ["a", "b"]
+    assert shown("a") == ["a"]
+    assert shown("--attach-dependencies", "a") == ["a", "b"]
+    assert shown("--attach", "quiet") == ["quiet"]
+    assert shown("--no-attach", "a") == ["b"]
+    assert shown("--no-attach", "a", "a") == []
+    wrong = stack.run("up", "--attach", "nobody")
+    assert (wrong.code, wrong.err) == (1, "trice: no such service: nobody\n")
+
+
+@proves("deploy.restart_policy.condition", "deploy.restart_policy.max_attempts")
+def test_the_policy_of_deploy_wins_over_restart(stack: Trice) -> None:
+    stack.write(
+        "name: demo\nservices:\n  short:\n    image: busybox:test\n    restart: always\n"
+        "    deploy: {restart_policy: {condition: on-failure, max_attempts: 2}}\n"
+        "    command: [sh, -c, 'echo attempt; exit 3']\n"
+        "  done:\n    image: busybox:test\n    restart: always\n"
+        "    deploy: {restart_policy: {condition: on-failure}}\n    command: ['true']\n"
+    )
+    stack.run("up", "-d").ok()
+    wanted = "attempt\n" * 3
+    eventually(lambda: stack.run("logs", "--no-log-prefix").ok().out == wanted, timeout_s=10)
+    states = ("exited", "exited")
+    eventually(lambda: tuple(each["State"] for each in stack.containers().values()) == states)
+    assert [each["ExitCode"] for each in stack.containers().values()] == [0, 3]
+    assert stack.run("up", "--dry-run").ok().out != ""
 
 
 @proves("restart")

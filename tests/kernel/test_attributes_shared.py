@@ -54,6 +54,18 @@ def test_pid_and_ipc_of_another_container_with_its_shm(box: Live) -> None:
         eventually(lambda: not box.runtime.inspect(two).is_running, what="the second ended")
 
 
+@proves("network_mode")
+def test_the_network_of_another_container(box: Live) -> None:
+    """What one listens on, the other reaches: there is nothing between them."""
+    first = "container_name: first-3\ncommand: [nc, -l, -p, '777', -e, echo, hello]"
+    second = f"container_name: second-3\nnetwork_mode: container:first-3\n{ON}"
+    with container(box, first) as one, container(box, second) as two:
+        assert inode(box, one, "net") == inode(box, two, "net")
+        assert inode(box, one, "net") != os.readlink("/proc/self/ns/net")
+        assert inode(box, one, "pid") != inode(box, two, "pid")
+        eventually(lambda: box.sh(two, "nc 127.0.0.1 777 < /dev/null").out == "hello\n")
+
+
 def test_whoever_has_the_name_is_joined_at_each_start(box: Live) -> None:
     second = f"container_name: second-2\nipc: container:first-2\n{ON}"
     request = request_from(box, second)

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from orchestrator.daemon.inspection import container_inspection
 from orchestrator.errors import LoadErrors
 from orchestrator.load.vocabulary.service import SERVICE
 from runtime.api import ContainerId, KernelRefused
@@ -134,6 +135,8 @@ INSIDE: dict[str, tuple[str, str, str]] = {
     "runtime": ("runtime: runc", "echo ran", "ran"),
     "platform": ("platform: linux", "uname -s", "Linux"),
     "healthcheck.disable": ("healthcheck: {disable: true}", "echo ran", "ran"),
+    "pull_policy": ("pull_policy: if_not_present", "echo ran", "ran"),
+    "logging.driver": ("logging: {driver: local}", "echo ran", "ran"),
     "the one isolation": ("isolation: default", "echo ran", "ran"),
 }  # fmt: skip
 
@@ -356,6 +359,16 @@ def test_tty_and_stdin_open(box: Live) -> None:
         state = box.runtime.inspect(made)
         assert (state.tty, state.open_stdin) == (True, True)
         assert os.readlink(f"/proc/{box.pid(made)}/fd/0").startswith("/dev/pts/")
+
+
+@proves("expose")
+def test_exposed_ports_are_told_and_nothing_is_opened(box: Live) -> None:
+    with container(box, "expose: [80, 53/udp, 3000-3005, 80]\ncommand: [sleep, '9']") as made:
+        state = box.runtime.inspect(made)
+        shown = container_inspection(state, None, log_path="")["Config"]
+        assert isinstance(shown, dict)
+        assert list(shown["ExposedPorts"]) == ["80/tcp", "53/udp", "3000-3005/tcp"]
+        assert Path(f"/proc/{box.pid(made)}/net/tcp").read_text().count("\n") == 1
 
 
 @proves("labels", "annotations", "container_name")

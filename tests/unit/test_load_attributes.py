@@ -12,7 +12,7 @@ from orchestrator.load.decode import decode_document, encode_project
 from orchestrator.load.pipeline import load
 from orchestrator.load.request import Loaded, LoadRequest
 from orchestrator.load.tree import Scalar
-from orchestrator.model.project import Service, ServiceName
+from orchestrator.model.project import RestartKind, RestartPolicy, Service, ServiceName
 from runtime.api import Blkio, BlkioDevice, Device, Limits, Mount, Namespaces, Security
 from tests.support.memory_source import MemorySource
 
@@ -93,6 +93,16 @@ def service(body: str, **files: str) -> Service:
          Limits(memory_reservation_bytes=7 * MIB)),
         ("blkio_config: {weight: 20, device_read_bps: [{path: /dev/x, rate: 1k}]}", "limits",
          Limits(blkio=Blkio(weight=20, device_read_bps=(BlkioDevice(path="/dev/x", value=1024),)))),
+        ("network_mode: service:db", "namespaces", Namespaces(network="service:db")),
+        ("expose: [80, '53/UDP', 3000-3005, 80/tcp]", "exposed", ("80/tcp", "53/udp", "3000-3005/tcp")),
+        ("attach: false", "is_attached", False),
+        ("restart: always\n    deploy: {restart_policy: {condition: on-failure, max_attempts: 3}}", "restart",
+         RestartPolicy(kind=RestartKind.ON_FAILURE, max_attempts=3)),
+        ("deploy: {restart_policy: {condition: none}}", "restart", RestartPolicy()),
+        ("deploy: {restart_policy: {}}", "restart", RestartPolicy(kind=RestartKind.ALWAYS)),
+        ("restart: unless-stopped\n    deploy: {replicas: 2}", "restart",
+         RestartPolicy(kind=RestartKind.UNLESS_STOPPED)),
+        ("deploy: {mode: global}", "scale", 1),
         ("runtime: runc", "namespaces", Namespaces()),
         ("isolation: default", "namespaces", Namespaces()),
     ],
@@ -125,6 +135,14 @@ def test_attributes_become_the_runtimes_types(body: str, attribute: str, value: 
         ("security_opt: [systempaths=x]", "expected systempaths=unconfined"),
         ("security_opt: [mask=a]", "expected absolute paths"),
         ("security_opt: [wings]", "unknown security option 'wings'"),
+        ("expose: [a]", "expose[0]: 'a' is no port such as 80"),
+        ("expose: [80/icmp]", "expose[0]: '80/icmp' is no port such as 80"),
+        ("logging: {driver: syslog}", "logging.driver: syslog: trice keeps logs itself"),
+        ("logging: {driver: none}", "logging.driver: none: trice keeps logs itself"),
+        ("logging: {options: {tag: x}}", "logging.options.tag: trice's own log has no such option"),
+        ("pull_policy: always", "pull_policy: always: trice asks no registry yet"),
+        ("deploy: {mode: global-job}", "deploy.mode: global-job: trice has no jobs"),
+        ("depends_on: {db: {condition: service_healthy}}", "condition: service_healthy: trice makes no health checks"),
         ("runtime: kata", "runtime 'kata' is unknown to it"),
         ("cgroup_parent: /x", "in groups of its own"),
         ("storage_opt: {size: 1g}", "the disk's is its limit"),
@@ -148,6 +166,8 @@ def test_what_is_not_in_force_is_refused_with_its_place(body: str, message: str)
         ("credential_spec: {file: x}", "credential_spec: has no effect: for Windows"),
         ("cpu_count: 2", "cpu_count: has no effect: for other platforms; write cpus"),
         ("cpu_percent: 5", "cpu_percent: has no effect: for other platforms; write cpus"),
+        ("logging: {driver: json-file, options: {max-size: 10m}}", "max-size: has no effect: of each container's log"),
+        ("deploy: {restart_policy: {delay: 5s}}", "delay: has no effect: trice waits 0.1 s"),
         ("develop: {watch: []}", "develop: has no effect: for `watch`"),
         ("deploy: {labels: {a: b}}", "deploy.labels: has no effect: labels of a cluster's service"),
         ("deploy: {placement: {constraints: [a==b]}}", "deploy.placement: has no effect: for clusters"),
@@ -167,7 +187,10 @@ def test_what_is_kept_is_warned_of_with_its_place(body: str, message: str) -> No
     "body",
     [
         "isolation: default", "healthcheck: {disable: true}", "healthcheck: {test: [NONE], interval: 3s}",
-        "healthcheck: {test: [NONE]}", "networks: [default]", "platform: linux", "cpu_count: 0",
+        "healthcheck: {test: [NONE]}", "networks: [default]",
+        "pull_policy: if_not_present", "logging: {driver: local}",
+        "depends_on: {db: {condition: service_completed_successfully}}",
+        "logging: {}", "network_mode: container:x", "platform: linux", "cpu_count: 0",
     ],
 )  # fmt: skip
 def test_what_asks_for_nothing_is_neither_refused_nor_warned_of(body: str) -> None:

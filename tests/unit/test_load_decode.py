@@ -12,7 +12,7 @@ from orchestrator.load.digest import config_digest, digests
 from orchestrator.load.inforce import review
 from orchestrator.load.pipeline import load
 from orchestrator.load.request import Loaded, LoadRequest
-from orchestrator.load.support import BUILDER, GPUS, NETWORKS, PORTS, VOLUMES
+from orchestrator.load.support import BUILDER, GPUS, HEALTHY, NETWORKS, PORTS, VOLUMES
 from orchestrator.load.tree import Plain
 from orchestrator.model.project import (
     Bootstrap,
@@ -295,16 +295,15 @@ def refused(body: str) -> list[str]:
         (
             "services: {web: {depends_on: {db: {condition: service_healthy, restart: true}}}}",
             [
-                "f:1:47: services.web.depends_on.db.condition: service_healthy: services can be waited for only"
-                " until they are started yet",
+                f"f:1:47: services.web.depends_on.db.condition: service_healthy: {HEALTHY}",
                 "f:1:64: services.web.depends_on.db.restart: services are not restarted together yet",
             ],
         ),
         ("services: {web: {build: .}}", [f"f:1:18: services.web.build: {BUILDER}"]),
         (
-            "services: {web: {deploy: {mode: global, labels: [a]}}}",
+            "services: {web: {deploy: {mode: replicated-job, labels: [a]}}}",
             [
-                "f:1:33: services.web.deploy.mode: global: trice runs a number of replicas",
+                "f:1:33: services.web.deploy.mode: replicated-job: trice has no jobs: give it `restart: no`",
             ],
         ),
         ("volumes: {v: }", [f"f:1:1: volumes: {VOLUMES}"]),
