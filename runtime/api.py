@@ -6,7 +6,7 @@ All methods are synchronous and may block; the orchestrator calls them through o
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -26,6 +26,7 @@ from runtime.errors import (
     ReferenceInvalid,
     RuntimeFault,
 )
+from runtime.host_file import MAX_FILE_BYTES, read_source
 from runtime.names import CAPABILITIES, RESOURCE_LIMITS, is_namespaced_sysctl
 from runtime.paths import ROOT_VARIABLE, Paths, paths_from
 from runtime.process_types import (
@@ -44,6 +45,7 @@ from runtime.request import (
     ContainerRequest,
     Device,
     Digest,
+    File,
     Limits,
     Mount,
     Namespaces,
@@ -52,13 +54,14 @@ from runtime.request import (
 )
 
 __all__ = [
-    "CAPABILITIES", "NO_LIMITS", "RESOURCE_LIMITS", "ROOT_VARIABLE", "AlreadyExists", "Blkio", "BlkioDevice",
-    "BootstrapRequest", "ContainerId", "ContainerRequest", "ContainerState", "ContainerStats", "Containers", "Device",
-    "Digest", "DigestMismatch", "ExecRequest", "ExecSession", "Exit", "ExitKind", "HostFacts", "ImageConfig",
-    "ImageError", "ImageState", "Images", "InvalidSpec", "InvalidState", "KeeperGone", "KernelRefused",
-    "LaunchFailed", "Limits", "LogChunk", "LogOptions", "Logs", "Mount", "Namespaces", "NetworkStats", "NotFound",
-    "PathState", "Paths", "ProcessInfo", "Processes", "ReferenceInvalid", "Runtime", "RuntimeEvent", "RuntimeFault",
-    "Security", "Snapshot", "Status", "is_namespaced_sysctl", "open_runtime", "paths_from", "start_keeper",
+    "CAPABILITIES", "MAX_FILE_BYTES", "NO_LIMITS", "RESOURCE_LIMITS", "ROOT_VARIABLE", "AlreadyExists", "Blkio",
+    "BlkioDevice", "BootstrapRequest", "ContainerId", "ContainerRequest", "ContainerState", "ContainerStats",
+    "Containers", "Contents", "Device", "Digest", "DigestMismatch", "ExecRequest", "ExecSession", "Exit", "ExitKind",
+    "File", "HostFacts", "ImageConfig", "ImageError", "ImageState", "Images", "InvalidSpec", "InvalidState",
+    "KeeperGone", "KernelRefused", "LaunchFailed", "Limits", "LogChunk", "LogOptions", "Logs", "Mount", "Namespaces",
+    "NetworkStats", "NotFound", "PathState", "Paths", "ProcessInfo", "Processes", "ReferenceInvalid", "Runtime",
+    "RuntimeEvent", "RuntimeFault", "Security", "Snapshot", "Status", "is_namespaced_sysctl", "open_runtime",
+    "paths_from", "read_source", "start_keeper",
 ]  # fmt: skip
 
 
@@ -262,6 +265,22 @@ class HostFacts:
     """A static reaper that can be pid 1 of any container; empty: none is installed."""
 
 
+class Contents(Protocol):
+    """Who keeps contents that no file of the host has, one set a container. Safe to call from any thread."""
+
+    def put(self, container: ContainerId, contents: Mapping[str, bytes]) -> None:
+        """Keep them, by target, durably."""
+
+    def get(self, container: ContainerId) -> Mapping[str, bytes]:
+        """Return them; empty when nothing is kept."""
+
+    def drop(self, container: ContainerId) -> None:
+        """Forget them. Idempotent."""
+
+    def retain(self, containers: Collection[ContainerId]) -> None:
+        """Forget those of all other containers."""
+
+
 class Containers(Protocol):
     """The life of containers. Every verb is idempotent where its docstring says so."""
 
@@ -281,7 +300,8 @@ class Containers(Protocol):
     def start(self, container: ContainerId) -> None:
         """Begin the next attempt; return when its program is executing. A no-op when it is running.
 
-        Raises LaunchFailed; the failed attempt is recorded as its exit.
+        Raises LaunchFailed (the failed attempt is recorded as its exit), and InvalidSpec for a file of the request
+        that cannot be read any more.
         """
 
     def stop(self, container: ContainerId, *, grace_s: float, signal: str | None = None) -> None:
@@ -410,12 +430,15 @@ def start_keeper(paths: Paths, manager_argv: tuple[str, ...]) -> None:
     start(paths, manager_argv)
 
 
-def open_runtime(paths: Paths, *, manager_argv: tuple[str, ...] = ()) -> Runtime:
+def open_runtime(
+    paths: Paths, *, manager_argv: tuple[str, ...] = (), contents: Contents | None = None
+) -> Runtime:
     """Return the runtime of this instance, connected to its keeper as its manager.
 
     When the keeper dies the runtime starts a new one, which gets `manager_argv` to restart us by.
+    `contents` keeps what given files hold (`File.content`); without it that is known as long as this process lives.
     Raises KeeperGone when none answers within a second.
     """
     from runtime.local import LocalRuntime  # [lazy] the real thing loads ctypes, msgspec and more
 
-    return LocalRuntime(paths, manager_argv=manager_argv)
+    return LocalRuntime(paths, manager_argv=manager_argv, contents=contents)

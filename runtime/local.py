@@ -17,22 +17,20 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from pathlib import Path
 from secrets import token_hex
 
 import msgspec
 
 from runtime.announcing import Announcer
 from runtime.api import (
-    BootstrapRequest,
     ContainerId,
     ContainerRequest,
     ContainerState,
     ContainerStats,
+    Contents,
     ExecRequest,
     Exit,
     HostFacts,
-    ImageState,
     Limits,
     LogChunk,
     LogOptions,
@@ -48,17 +46,18 @@ from runtime.container.host_devices import with_host_devices
 from runtime.container.joining import joined
 from runtime.container.privileges import may_mount
 from runtime.container.shortfalls import shortfalls
+from runtime.contents import GivenFiles, check, without_contents
 from runtime.copies import LocalCopies
 from runtime.ending import exit_of, oom_of, signal_number
 from runtime.errors import InvalidState, KeeperGone, LaunchFailed, NotFound, RuntimeFault
 from runtime.following import Follower
-from runtime.image.bootstrap import bootstrap
 from runtime.image.files import empty_trash
 from runtime.image.snapshot import make_writable_layer
 from runtime.image.store import ImageStore
 from runtime.keeper.client import ExitReport, KeeperClient, Started
 from runtime.keeper.replies import Living
 from runtime.linux.facts import host_facts
+from runtime.local_images import LocalImages
 from runtime.log.reader import read_log
 from runtime.oom import why_killed
 from runtime.paths import Paths
@@ -76,10 +75,16 @@ KILL_WAIT_S = 10.0
 """How long a killed cgroup may take to be empty before that is an error."""
 
 
-class LocalRuntime:
+class LocalRuntime(LocalImages):
     """`runtime.api.Runtime` on this machine. Safe to call from several threads."""
 
-    def __init__(self, paths: Paths, *, manager_argv: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self,
+        paths: Paths,
+        *,
+        manager_argv: tuple[str, ...] = (),
+        contents: Contents | None = None,
+    ) -> None:
         self._paths = paths
         self._manager_argv = manager_argv
         self._facts = host_facts()
@@ -88,6 +93,7 @@ class LocalRuntime:
         self._hierarchy = open_hierarchy(self._facts, paths.cgroup_name)
         self._hierarchy.prepare()
         self._records = Records(paths)
+        self._given = GivenFiles(contents, [record.id for record in self._records])
         self._store = ImageStore(paths)
         self._announcer = Announcer()
         self._live: dict[ContainerId, Live] = {}
@@ -151,19 +157,21 @@ class LocalRuntime:
         image = self._store.resolve(request.image)
         container = ContainerId(token_hex(32))
         config = default_config(request, image.config, container_id=container, facts=self._facts)
+        check(request)
         record = Record(
             id=container,
-            request=request,
+            request=without_contents(request),
             argv=command_line(request, image.config),
             stop_signal=request.stop_signal or image.config.stop_signal or "SIGTERM",
             created_at_ns=time.time_ns(),
         )
         layers = self._store.layer_dirs(image.id)
-        self._records.add(
-            record,
-            encode_config(config),
-            fill=lambda directory: make_writable_layer(directory, layers),
-        )
+        with self._given.keeping(container, request):
+            self._records.add(
+                record,
+                encode_config(config),
+                fill=lambda directory: make_writable_layer(directory, layers),
+            )
         self.emit("create", record)
         return container
 
@@ -194,6 +202,7 @@ class LocalRuntime:
     def _launch(self, record: Record) -> Started:
         """Compile this attempt's program and have the keeper run it."""
         config = with_host_devices(self.config(record.id), record.request)
+        files, contents = self._given.gather(record.id, record.request)
         group = self._hierarchy.create(
             record.id,
             record.request.limits,
@@ -209,6 +218,7 @@ class LocalRuntime:
                 cgroup_procs=group.procs_files,
                 wait_fifo=None,
                 joined=joined(config, self._process_of),
+                files=files,
             )
             return self._keeper.start(
                 record.id,
@@ -216,6 +226,7 @@ class LocalRuntime:
                 run_dir=str(self._records.run_directory(record.id)),
                 lib_dir=str(directory),
                 program=program,
+                contents=contents if files else None,
                 tty=record.request.tty,
                 stdin=record.request.open_stdin,
             )
@@ -242,6 +253,7 @@ class LocalRuntime:
             image = self._store.resolve(request.image)
             anybody = ContainerId("0" * 64)
             default_config(request, image.config, container_id=anybody, facts=self._facts)
+        check(request)
         return shortfalls(request, self._facts)
 
     def live(self, container: ContainerId) -> Live | None:
@@ -306,6 +318,7 @@ class LocalRuntime:
             self._keeper.forget(container)
             shutil.rmtree(self._records.run_directory(container), ignore_errors=True)
             self._records.drop(container)
+            self._given.forget(container)
             empty_trash(self._paths)
         self._verbs.pop(container, None)
         self._configs.pop(container, None)
@@ -553,30 +566,7 @@ class LocalRuntime:
         self._follower.end()
         self._keeper.close()
 
-    # ------------------------------------------------------------------ images and logs
-
-    def images(self) -> tuple[ImageState, ...]:
-        return self._store.images()
-
-    def resolve(self, reference: str) -> ImageState:
-        return self._store.resolve(reference)
-
-    def load(self, archive: Path) -> tuple[ImageState, ...]:
-        images = self._store.load(archive)
-        for image in images:
-            self._announcer.image("load", image)
-        return images
-
-    def bootstrap(
-        self, request: BootstrapRequest, *, progress: Callable[[str], None] | None = None
-    ) -> ImageState:
-        image = bootstrap(self._store, request, progress)
-        self._announcer.image("build", image)
-        return image
-
-    def remove_image(self, reference: str) -> None:
-        in_use = frozenset(record.request.image for record in self._records)
-        self._store.remove(reference, in_use=in_use)
+    # ------------------------------------------------------------------ logs
 
     def read_log(self, container: ContainerId, options: LogOptions) -> Iterator[LogChunk]:
         self._records.get(container)

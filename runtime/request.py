@@ -91,6 +91,25 @@ class Mount:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class File:
+    """A file that the container is given at each of its starts: read-only, and on no disk of its own.
+
+    Either `source` or `content` says what is in it.
+    """
+
+    name: str
+    """As the user calls it: `secrets.db_password`. For messages."""
+    target: str
+    source: str = ""
+    """A file of the host, read at each start."""
+    content: bytes | None = field(default=None, repr=False)
+    """Told once, to `create`; what is known of a container afterwards does not have it."""
+    uid: int = 0
+    gid: int = 0
+    mode: int = 0o444
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Device:
     """A device node of the host that the container gets."""
 
@@ -155,6 +174,7 @@ class ContainerRequest:
     annotations: Mapping[str, str] = field(default_factory=empty)
     limits: Limits = Limits()
     mounts: tuple[Mount, ...] = ()
+    files: tuple[File, ...] = ()
     is_read_only: bool = False
     exposed: tuple[str, ...] = ()
     """Ports that it says it serves (`80/tcp`), for people: nothing is opened or published."""

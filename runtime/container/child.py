@@ -15,12 +15,14 @@ class Child:
     """The half-made container: the descriptors and decisions that one step leaves for the next."""
 
     __slots__ = (
-        "environment", "executable", "fifo", "identity", "is_masked_attached", "kept", "masked", "null", "proc",
-        "root", "sync", "taken", "target", "umask",
+        "contents", "environment", "executable", "fifo", "identity", "is_masked_attached", "kept", "masked", "null",
+        "proc", "root", "sync", "taken", "target", "umask",
     )  # fmt: skip
 
-    def __init__(self, sync: int, target: int = -1) -> None:
+    def __init__(self, sync: int, target: int = -1, contents: int = -1) -> None:
         self.sync = sync
+        self.contents = contents
+        """The memfd with what the files hold that the container is given."""
         self.target = target
         """The pidfd of the container's first process, for one that joins it."""
         self.fifo = -1

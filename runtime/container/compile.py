@@ -13,6 +13,7 @@ from types import MappingProxyType
 
 from runtime.api import HostFacts
 from runtime.container import sysctls
+from runtime.container.compile_files import Placed, file_ops
 from runtime.container.compile_mounts import Op, mount_ops
 from runtime.container.program import CONSOLE, MAX_DOCUMENT, SHARED, VERSION
 from runtime.container.syscall_filter import compile_seccomp
@@ -76,12 +77,14 @@ def compile_program(
     cgroup_procs: Sequence[str],
     wait_fifo: str | None,
     joined: Mapping[str, Joined] = MappingProxyType({}),
+    files: Sequence[Placed] = (),
 ) -> bytes:
     """Return the launch program of this config.
 
     `cgroup_procs` are the cgroup.procs files that the child writes itself into, in order. With `wait_fifo` the child
     waits for a byte in that FIFO before it executes. `joined` are the containers that "container:NAME" means, by these
-    texts. Raises InvalidSpec for what is not supported, by its path.
+    texts. `files` are those that the launch is given the contents of. Raises InvalidSpec for what is not supported, by
+    its path.
     """
     process = _checked(config)
     ops = [
@@ -90,6 +93,7 @@ def compile_program(
         root_op(rootfs),
         *mount_ops(config, facts),
         *_node_ops(config),
+        *file_ops(files),
         *(["read_only", path] for path in _paths(config.linux.readonly_paths, "readonlyPaths")),
         *_mask_ops(config),
         *_terminal_ops(process),

@@ -56,17 +56,18 @@ _DEV_MOUNT = OciMount(
 
 def mount_ops(config: OciConfig, facts: HostFacts) -> Iterator[Op]:
     """Yield the operations of all mounts in the config's order; a /dev is always there, and first if not listed."""
-    targets = [_target(mount, index) for index, mount in enumerate(config.mounts)]
+    targets = [
+        clean_target(mount.destination, f"mounts[{index}].destination")
+        for index, mount in enumerate(config.mounts)
+    ]
     if "/dev" not in targets:
         yield _devices(_DEV_MOUNT)
     for index, (mount, target) in enumerate(zip(config.mounts, targets, strict=True)):
         yield from _of_mount(mount, target, facts, f"mounts[{index}]")
 
 
-def _target(mount: OciMount, index: int) -> str:
-    """Return the normalised destination. Raises InvalidSpec for one that is relative, the root, or has `..`."""
-    where = f"mounts[{index}].destination"
-    path = mount.destination
+def clean_target(path: str, where: str) -> str:
+    """Return the normalised target of a mount. Raises InvalidSpec for one that is relative, the root, or has `..`."""
     if not path.startswith("/"):
         raise InvalidSpec(where, f"{path!r} must be absolute")
     names = [name for name in path.split("/") if name not in ("", ".")]

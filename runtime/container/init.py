@@ -45,23 +45,28 @@ class Launched:
         self.sync_fd = sync_fd
 
 
-def launch(prepared: Prepared, stdio: tuple[int, int, int], *, target: int = -1) -> Launched:
+def launch(
+    prepared: Prepared, stdio: tuple[int, int, int], *, target: int = -1, contents: int = -1
+) -> Launched:
     """Clone a child that runs the program with these descriptors as its 0, 1 and 2; return at once.
 
-    `target` is the pidfd that the op "join_process" joins. The caller keeps its own copies of all descriptors.
+    `target` is the pidfd that the op "join_process" joins, `contents` the memfd that the ops "file" and "files" read.
+    The caller keeps its own copies of all descriptors.
     Raises OSError when there can be no child (EAGAIN, ENOMEM, EPERM), ESRCH when the pid namespace to be in is no more.
     """
     if prepared.pid_namespace is None:
-        return _launch(prepared, stdio, target)
+        return _launch(prepared, stdio, target, contents)
     path, inode = prepared.pid_namespace
     namespace = ns.open_namespace(path, inode=inode)
     try:
-        return _launch_into(namespace, prepared, stdio, target)
+        return _launch_into(namespace, prepared, stdio, target, contents)
     finally:
         os.close(namespace)
 
 
-def _launch(prepared: Prepared, stdio: tuple[int, int, int], target: int) -> Launched:
+def _launch(
+    prepared: Prepared, stdio: tuple[int, int, int], target: int, contents: int
+) -> Launched:
     ours, theirs = _socket.socketpair(
         _socket.AF_UNIX, _socket.SOCK_SEQPACKET | _socket.SOCK_CLOEXEC
     )
@@ -70,7 +75,7 @@ def _launch(prepared: Prepared, stdio: tuple[int, int, int], target: int) -> Lau
     try:
         pid, pidfd = ns.clone(prepared.flags)
         if pid == 0:
-            _become_container(prepared, stdio, theirs.fileno(), target)
+            _become_container(prepared, stdio, theirs.fileno(), target, contents)
     except BaseException:
         ours.close()
         raise
@@ -86,18 +91,18 @@ def launch_inside(prepared: Prepared, stdio: tuple[int, int, int], target: int) 
     Our own processes to come are switched to that namespace around the clone alone. Nobody in there may look into the
     child: it is not dumpable from its first moment. Raises OSError, ESRCH when the target has ended.
     """
-    return _launch_into(target, prepared, stdio, target)
+    return _launch_into(target, prepared, stdio, target, -1)
 
 
 def _launch_into(
-    namespace: int, prepared: Prepared, stdio: tuple[int, int, int], target: int
+    namespace: int, prepared: Prepared, stdio: tuple[int, int, int], target: int, contents: int
 ) -> Launched:
     """Launch with our processes to come switched to the pid namespace of a descriptor, around the clone alone."""
     own = os.open("/proc/self/ns/pid", os.O_RDONLY)
     prctl.set_dumpable(dumpable=False)
     try:
         ns.setns(namespace, ns.CLONE_NEWPID)
-        return _launch(prepared, stdio, target)
+        return _launch(prepared, stdio, target, contents)
     finally:
         ns.setns(own, ns.CLONE_NEWPID)
         prctl.set_dumpable(dumpable=True)
@@ -105,7 +110,7 @@ def _launch_into(
 
 
 def _become_container(
-    prepared: Prepared, stdio: tuple[int, int, int], sync: int, target: int
+    prepared: Prepared, stdio: tuple[int, int, int], sync: int, target: int, contents: int
 ) -> None:
     """Be the child: never comes back."""
     try:
@@ -114,7 +119,9 @@ def _become_container(
         os.umask(0)
         if target >= 0:
             target = fds.duplicate_above(target, 16)
-        child = Child(_place_stdio(stdio, sync), target)
+        if contents >= 0:
+            contents = fds.duplicate_above(contents, 16)
+        child = Child(_place_stdio(stdio, sync), target, contents)
         _reset_signals()
         run(prepared, child)
     finally:

@@ -10,7 +10,7 @@ prepares programs.
 
 from __future__ import annotations
 
-from runtime.container import steps_copy, steps_join, steps_mount, steps_process, wire
+from runtime.container import steps_copy, steps_files, steps_join, steps_mount, steps_process, wire
 from runtime.container.child import Child
 from runtime.linux import caps, lightjson, mount, ns, seccomp
 from runtime.linux.limits import RESOURCES
@@ -146,6 +146,17 @@ def _device(major: int, minor: int) -> int:
     return makedev(major, minor)
 
 
+def _file(text: str) -> tuple[str, int, int, int, int, int]:
+    """ "0+12 0:0 444 name" as (name, offset, size, uid, gid, mode); the only file of its file system needs no name."""
+    span, owner, mode, *name = text.split(" ", 3)
+    offset, size = span.split("+")
+    uid, gid = owner.split(":")
+    path = name[0] if name else "file"
+    if not all(part not in ("", ".", "..") for part in path.split("/")):
+        raise ValueError(f"file {path!r}")
+    return path, int(offset), int(size), int(uid), int(gid), int(mode, 8)
+
+
 def _link(text: str) -> tuple[str, str]:
     name, _, target = text.partition(" -> ")
     return name, target
@@ -230,6 +241,13 @@ OPERATIONS: Mapping[str, Operation] = {
             source, target, _attribute_bits(attributes), _is_word(depth, RECURSIVE, "single"),
             _is_word(place, OVER_PROC, "plain"),
         ),
+    ),
+    "file": Operation(
+        steps_files.bind_file, "ss", "mount {0}", lambda target, text: (target, _file(text)),
+    ),
+    "files": Operation(
+        steps_files.mount_files, "sS", "mount {0}",
+        lambda target, texts: (target, tuple(map(_file, texts))),
     ),
     "devices": Operation(
         steps_mount.devices, "sSSS", "mount /dev",

@@ -190,17 +190,24 @@ def bind(
         is_directory = S_ISDIR(os.fstat(tree).st_mode)
         if attributes:
             mount.set_attributes(tree, attributes, recursive=is_recursive)
-        place = make_place(child, target, directory=is_directory, follow=True)
-        try:
-            check_place(place, target, may_be_proc=may_be_proc)
-            if S_ISDIR(os.fstat(place).st_mode) != is_directory:
-                kinds = "directory on a file" if is_directory else "file on a directory"
-                raise refuse(ENOTDIR, f"it would put a {kinds}", target)
-            mount.attach(tree, place)
-        finally:
-            os.close(place)
+        put(child, tree, target, is_directory=is_directory, may_be_proc=may_be_proc)
     finally:
         os.close(tree)
+
+
+def put(
+    child: Child, tree: int, target: str, *, is_directory: bool, may_be_proc: bool = False
+) -> None:
+    """Attach a detached mount at `target`, which is made as the same kind of thing where it is missing."""
+    place = make_place(child, target, directory=is_directory, follow=True)
+    try:
+        check_place(place, target, may_be_proc=may_be_proc)
+        if S_ISDIR(os.fstat(place).st_mode) != is_directory:
+            kinds = "directory on a file" if is_directory else "file on a directory"
+            raise refuse(ENOTDIR, f"it would put a {kinds}", target)
+        mount.attach(tree, place)
+    finally:
+        os.close(place)
 
 
 def check_place(place: int, target: str, *, may_be_proc: bool) -> None:

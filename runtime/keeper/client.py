@@ -215,15 +215,19 @@ class KeeperClient:
         run_dir: str,
         lib_dir: str,
         program: bytes,
+        contents: bytes | None = None,
         tty: bool = False,
         stdin: bool = False,
     ) -> Started:
         """Have the keeper run a launch program; return when the container's own program is executing.
 
+        `contents` is what the program's files hold; the keeper itself never reads it.
         Raises LaunchFailed, InvalidState when it is running already, KeeperGone.
         """
-        memfd = sealed("trice-program", program)
+        memfds = [sealed("trice-program", program)]
         try:
+            if contents is not None:
+                memfds.append(sealed("trice-contents", contents))
             reply = self._request(
                 {
                     "do": "start",
@@ -234,11 +238,11 @@ class KeeperClient:
                     "tty": tty,
                     "stdin": stdin,
                 },
-                fds=(memfd,),
+                fds=memfds,
                 timeout_s=START_S,
             )
         finally:
-            os.close(memfd)
+            close_all(memfds)
         if not reply.is_ok:
             raise self._not_started(reply, container, "start")
         fds = reply.take_fds()

@@ -26,7 +26,7 @@ from runtime.keeper.spawn import Launch, Spawner
 from runtime.keeper.stdio import TERMINAL, Stdio
 from runtime.keeper.store import Refused, Store
 from runtime.linux import pidfd as process
-from runtime.linux.memfd import runs_sealed
+from runtime.linux.memfd import is_sealed, runs_sealed
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -178,8 +178,10 @@ class Keeper:
         run_dir, lib_dir = text_of(message, "run_dir"), text_of(message, "lib_dir")
         if not run_dir.startswith("/") or not lib_dir.startswith("/"):
             raise ValueError("run_dir and lib_dir must be absolute paths")
-        if len(fds) != 1:
-            raise ValueError("start needs the launch program's memfd")
+        if not 1 <= len(fds) <= 2:
+            raise ValueError("start needs the launch program's memfd, and perhaps one of contents")
+        if not all(map(is_sealed, fds[1:])):
+            raise ValueError("contents without seals could still change")
         before = self._containers.get(name)
         if before is not None:
             if before.is_alive:
@@ -188,7 +190,7 @@ class Keeper:
         container = Container(name, attempt, run_dir, lib_dir, is_adopted=False)
         container.is_tty = message.get("tty") is True
         container.has_stdin = message.get("stdin") is True
-        launch = self._spawner.begin(container, fds[0])
+        launch = self._spawner.begin(container, *fds)
         self._containers[name] = container
         self._launches[name] = launch, peer, message.get("id")
         self._loop.watch_process(launch.handshake.fd, lambda _events: self._on_sync(container))

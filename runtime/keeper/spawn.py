@@ -51,8 +51,8 @@ class Spawner:
         self._null = null
         self._boot_id = boot_id
 
-    def begin(self, container: Container, program_fd: int) -> Launch:
-        """Clone the container's first process; return while it makes itself ready.
+    def begin(self, container: Container, program_fd: int, contents_fd: int = -1) -> Launch:
+        """Clone the container's first process; return while it makes itself ready. The descriptors stay the caller's.
 
         Raises StartFailed, with nothing left behind but its empty log and directory.
         """
@@ -67,7 +67,7 @@ class Spawner:
             raise failed("open stdout, stderr and log", error) from None
         container.started_at_ns = time_ns()
         try:
-            launched = init.launch(prepared, ends)
+            launched = init.launch(prepared, ends, contents=contents_fd)
         except OSError as error:
             container.close()
             raise failed("clone the container's first process", error) from None

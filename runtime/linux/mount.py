@@ -174,6 +174,16 @@ def pivot_to(root: int) -> None:
     os.chdir("/")
 
 
+def detach(tree: int) -> None:
+    """Take away the mount whose root the descriptor is; what was cloned from it stays.
+
+    The working directory is then /.
+    """
+    os.fchdir(tree)
+    _umount2(b".", MNT_DETACH)
+    os.chdir("/")
+
+
 def filesystem_magic(fd: int) -> int:
     """Return the f_type of the file system that the descriptor is on (statfs(2))."""
     # f_type is the first field, a long, on both architectures; the whole is 120 bytes.

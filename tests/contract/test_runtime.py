@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,8 +15,10 @@ from runtime.api import (
     ContainerState,
     Digest,
     ExitKind,
+    File,
     ImageError,
     ImageState,
+    InvalidSpec,
     InvalidState,
     LaunchFailed,
     LogOptions,
@@ -25,6 +28,7 @@ from runtime.api import (
     RuntimeEvent,
     Status,
 )
+from tests.support.fake_processes import files_of_tar
 from tests.support.waiting import eventually
 
 NOBODY = ContainerId("0" * 64)
@@ -170,6 +174,41 @@ def test_remove_spares_a_running_one_unless_forced(runtime: Runtime, image: Imag
         runtime.inspect(container)
     runtime.remove(container)
     assert runtime.snapshot().containers == ()
+
+
+def test_files_are_given_at_each_start_and_told_of_without_what_they_hold(
+    runtime: Runtime, image: ImageState, tmp_path: Path
+) -> None:
+    def content(path: str) -> bytes:
+        (data,) = files_of_tar(b"".join(runtime.copy_out(container, path))).values()
+        return data
+
+    source = tmp_path / "source"
+    source.write_bytes(b"first")
+    told = File(name="secrets.key", target="/run/secrets/key", content=b"hunter2")
+    read = File(name="configs.app", target="/etc/app.conf", source=str(source))
+    request = replace(a_request(image), files=(told, read))
+    assert runtime.warnings(request) == ()
+    container = runtime.create(request)
+    runtime.start(container)
+    state = runtime.inspect(container)
+    assert state.request is not None
+    assert state.request.files == (replace(told, content=None), read)
+    assert (content("/run/secrets/key"), content("/etc/app.conf")) == (b"hunter2", b"first")
+    runtime.stop(container, grace_s=0)
+    with pytest.raises(NotFound):
+        runtime.path_state(container, "/run/secrets/key")
+    source.write_bytes(b"second")
+    runtime.start(container)
+    assert (content("/run/secrets/key"), content("/etc/app.conf")) == (b"hunter2", b"second")
+    runtime.stop(container, grace_s=0)
+    source.unlink()
+    for verb in (lambda: runtime.start(container), lambda: runtime.warnings(request)):
+        with pytest.raises(InvalidSpec, match=r"^configs\.app: cannot read"):
+            verb()
+    with pytest.raises(InvalidSpec, match=r"^configs\.app: cannot read"):
+        runtime.create(replace(request, name="two"))
+    assert not runtime.inspect(container).is_running
 
 
 def test_images_are_found_by_name_and_by_id(runtime: Runtime, image: ImageState) -> None:

@@ -42,8 +42,10 @@ from runtime.api import (
     Snapshot,
     Status,
 )
+from runtime.contents import check
 from tests.support.fake_archive import normalised, read_archive
-from tests.support.fake_processes import FakeExec, files_of_tar, tar_of_files
+from tests.support.fake_files import FakeFiles
+from tests.support.fake_processes import FakeExec
 from tests.support.fake_values import arguments_of, event_of, is_wanted
 
 Listener = Callable[[RuntimeEvent], None]
@@ -72,7 +74,7 @@ class FakeRuntime:
         self._gates: dict[tuple[str, str], threading.Event] = {}
         self._programs: dict[str, Callable[[int], Exit | None]] = {}
         self._serial = 0
-        self._files: dict[ContainerId, dict[str, bytes]] = {}
+        self._files = FakeFiles()
         self.stdin: dict[str, bytes] = {}
         """What was written to a container's stdin until it was closed, by name."""
         self.sizes: dict[str, tuple[int, int]] = {}
@@ -151,10 +153,12 @@ class FakeRuntime:
             if request.image not in self._images:
                 raise NotFound(f"no such image: {request.image_reference}")
             image = self._images[request.image].config
+            check(request)
             self._serial += 1
             text = f"{request.name} {self._serial}"
             container = ContainerId(hashlib.sha256(text.encode()).hexdigest())
             self.requests[request.name] = request
+            request = self._files.created(container, request)
             self._logs[container] = []
             self._containers[container] = ContainerState(
                 id=container,
@@ -171,11 +175,11 @@ class FakeRuntime:
                 open_stdin=request.open_stdin,
                 request=request,
             )
-            self._files[container] = {}
         self._tell_of("create", container)
         return container
 
     def warnings(self, request: ContainerRequest) -> tuple[str, ...]:
+        check(request)
         return ()
 
     def start(self, container: ContainerId) -> None:
@@ -185,6 +189,7 @@ class FakeRuntime:
                 return
             if state.status is Status.DEAD:
                 raise InvalidState(state.name, state.status, "start")
+            self._files.started(state)
             attempt = state.attempt + 1
             now_ns = self._now_ns()
             end = self._program(state)(attempt)
@@ -237,6 +242,7 @@ class FakeRuntime:
             with self._lock:
                 state = self._containers.pop(container)
                 self._logs.pop(container, None)
+                self._files.removed(container)
                 self._ended.notify_all()
             self._tell(event_of("destroy", state, self._now_ns()))
 
@@ -366,34 +372,17 @@ class FakeRuntime:
         self._tell_of("rename", container)
 
     def path_state(self, container: ContainerId, path: str) -> PathState:
-        self.inspect(container)
-        files = self._files[container]
-        name = path.strip("/")
-        if name and name in files:
-            return PathState(
-                name=name.rpartition("/")[2], size=len(files[name]), mode=0o100644, modified_at_ns=0
-            )
-        if not name or any(known.startswith(f"{name}/") for known in files):
-            return PathState(
-                name=name.rpartition("/")[2] or "/", size=0, mode=0o040755, modified_at_ns=0
-            )
-        raise NotFound(f"no such file or directory: {path}")
+        return self._files.path_state(self.inspect(container), path)
 
     def copy_out(self, container: ContainerId, path: str) -> Iterator[bytes]:
-        self.path_state(container, path)
-        yield tar_of_files(self._files[container], path.strip("/"))
+        yield self._files.copy_out(self.inspect(container), path)
 
     def copy_in(self, container: ContainerId, path: str, tar: Iterator[bytes]) -> None:
-        self.path_state(container, path)
-        base = path.strip("/")
-        found = files_of_tar(b"".join(tar))
-        with self._lock:
-            for name, content in found.items():
-                self._files[container][f"{base}/{name}".strip("/")] = content
+        self._files.copy_in(self.inspect(container), path, b"".join(tar))
 
     def put_file(self, name: str, path: str, content: bytes) -> None:
         """Have a file in a container."""
-        self._files[self.by_name(name).id][path.strip("/")] = content
+        self._files.put(self.by_name(name), path, content)
 
     def _must_run(self, container: ContainerId, verb: str) -> ContainerState:
         state = self.inspect(container)

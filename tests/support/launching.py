@@ -21,7 +21,7 @@ from pathlib import Path
 
 import msgspec
 
-from runtime.api import ContainerRequest, Digest, ImageConfig, Mount
+from runtime.api import ContainerRequest, Digest, File, ImageConfig, Mount
 from runtime.container.defaults import default_config
 from runtime.spec.config import OciConfig, decode_config, encode_config
 from tests.support.waiting import slow_factor
@@ -50,6 +50,7 @@ class _Job(msgspec.Struct, frozen=True, kw_only=True):
     configs: tuple[str, ...]
     root: str
     lower: tuple[str, ...]
+    files: tuple[File, ...]
 
 
 def a_config(
@@ -92,6 +93,7 @@ def launch(
     tree: Path = REPOSITORY,
     before: Sequence[str] = (),
     pass_fds: Sequence[int] = (),
+    files: Sequence[File] = (),
 ) -> list[Attempt]:
     """Run the container `count` times, one after another, and return how each went."""
     return launch_each(
@@ -102,6 +104,7 @@ def launch(
         tree=tree,
         before=before,
         pass_fds=pass_fds,
+        files=files,
     )
 
 
@@ -114,16 +117,18 @@ def launch_each(
     tree: Path = REPOSITORY,
     before: Sequence[str] = (),
     pass_fds: Sequence[int] = (),
+    files: Sequence[File] = (),
 ) -> list[Attempt]:
     """Run these containers, one after another, and return how each went.
 
     Its root is the directory `root`, or with `lower` (lowest first) an overlay whose upper and work lie in `root`.
-    `before` is a command that runs the rest of its line (`unshare …`).
+    `before` is a command that runs the rest of its line (`unshare …`); `files` are given to all of them.
     """
     job = _Job(
         configs=tuple(encode_config(config).decode() for config in configs),
         root=str(root),
         lower=tuple(map(str, lower)),
+        files=tuple(files),
     )
     environment = {key: value for key, value in os.environ.items() if key != "TRICE_NO_OPENAT2"}
     if not use_openat2:
@@ -169,7 +174,9 @@ def without(folder: Path, *changes: tuple[str, str, str]) -> Path:
 def _main() -> None:
     from runtime.container.compile import BundleRoot, Rootfs, compile_program
     from runtime.container.program import prepare
+    from runtime.contents import gather
     from runtime.linux.facts import host_facts
+    from runtime.linux.memfd import sealed
 
     job = msgspec.json.decode(sys.stdin.buffer.read(), type=_Job)
     root: Rootfs | BundleRoot = BundleRoot(path=job.root)
@@ -177,6 +184,9 @@ def _main() -> None:
         for name in ("upper", "work"):
             Path(job.root, name).mkdir(exist_ok=True)
         root = Rootfs(lower=job.lower, upper=f"{job.root}/upper", work=f"{job.root}/work")
+    told = {each.target: each.content for each in job.files if each.content is not None}
+    placed, blob = gather(job.files, lambda: told)
+    contents = sealed("contents", blob)
     for config in job.configs:
         document = compile_program(
             decode_config(config.encode()),
@@ -184,18 +194,19 @@ def _main() -> None:
             rootfs=root,
             cgroup_procs=(),
             wait_fifo=None,
+            files=placed,
         )
-        print(json.dumps(_attempt(prepare(document))), flush=True)
+        print(json.dumps(_attempt(prepare(document), contents)), flush=True)
 
 
-def _attempt(prepared: object) -> dict[str, object]:
+def _attempt(prepared: object, contents: int) -> dict[str, object]:
     from runtime.container import init, program, wire
     from runtime.linux import pidfd
 
     assert isinstance(prepared, program.Prepared)
     null = os.open("/dev/null", os.O_RDONLY)
     out, err = os.pipe(), os.pipe()
-    launched = init.launch(prepared, (null, out[1], err[1]))
+    launched = init.launch(prepared, (null, out[1], err[1]), contents=contents)
     for fd in (null, out[1], err[1]):
         os.close(fd)
     frames: list[bytes] = []

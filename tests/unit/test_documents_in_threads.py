@@ -81,6 +81,8 @@ def a_value(shape: shapes.Type) -> object:
             return values[0]
         case shapes.StrType():
             return "text"
+        case shapes.BytesType():
+            return "dGV4dA=="
         case shapes.BoolType():
             return True
         case shapes.IntType() | shapes.FloatType():
