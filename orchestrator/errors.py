@@ -34,9 +34,19 @@ class Problem:
 
     def __str__(self) -> str:
         parts = [str(self.place)] if str(self.place) else []
-        parts += [self.path] if self.path else []
-        tail = f"; {self.hint}" if self.hint else ""
-        return ": ".join([*parts, self.why]) + tail
+        parts += [_short(self.path)] if self.path else []
+        tail = f"; {_short(self.hint)}" if self.hint else ""
+        return ": ".join([*parts, _short(self.why)]) + tail
+
+
+_READABLE = 500
+"""Characters of one part of a message: what quotes a value may have a very long one to quote."""
+
+
+def _short(text: str) -> str:
+    if len(text) <= _READABLE:
+        return text
+    return f"{text[: _READABLE // 2]}…{text[-_READABLE // 4 :]}"
 
 
 class LoadErrors(OrchestratorError):

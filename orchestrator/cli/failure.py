@@ -12,6 +12,8 @@ from orchestrator.errors import LoadErrors, OrchestratorError, Problem
 from runtime.errors import RuntimeFault
 
 _WIDEST = 160
+_LARGEST = 4 * 1024 * 1024
+"""Bytes: no stack file is larger."""
 
 
 def explain(error: BaseException, *, is_terminal: bool) -> Iterator[str]:
@@ -44,10 +46,7 @@ def source_lines(problem: Problem) -> Iterator[str]:
     place = problem.place
     if place.line < 1:
         return
-    try:
-        lines = Path(place.file).read_text("utf-8", "replace").splitlines()
-    except OSError:
-        return
+    lines = _lines(Path(place.file))
     if place.line > len(lines):
         return
     text = lines[place.line - 1].expandtabs(1)
@@ -55,3 +54,14 @@ def source_lines(problem: Problem) -> Iterator[str]:
     margin = f"{place.line:>6} | "
     yield margin + text[start : start + _WIDEST]
     yield " " * (len(margin) - 2) + "| " + " " * max(0, place.column - 1 - start) + "^"
+
+
+def _lines(file: Path) -> list[str]:
+    """Return the lines of a stack file that was read already; none of what can be read but once."""
+    try:
+        if not file.is_file():
+            return []
+        with file.open("rb") as stream:
+            return stream.read(_LARGEST).decode("utf-8", "replace").splitlines()
+    except OSError:
+        return []

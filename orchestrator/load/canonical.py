@@ -115,11 +115,12 @@ def string_list(node: Node, _path: Path, _findings: Findings) -> Node:
     return node
 
 
-def command(node: Node, _path: Path, _findings: Findings) -> Node:
+def command(node: Node, path: Path, findings: Findings) -> Node:
     """A command line becomes its words; nothing else of a shell happens to it."""
     if isinstance(node, Scalar) and isinstance(node.value, str):
-        words = tuple(Scalar(word, node.place) for word in split_words(node.value))
-        return List(words, node.place, node.tag)
+        words = split_words(node.value)
+        findings.spend(len(words), node.place, path)
+        return List(tuple(Scalar(word, node.place) for word in words), node.place, node.tag)
     return node
 
 

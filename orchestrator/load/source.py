@@ -71,7 +71,8 @@ class SystemSource:
         return Path(path).is_dir()
 
     def real_path(self, path: str) -> str:
-        return str(Path(path).resolve())
+        # Not Path.resolve: it raises for a loop of links, which is no more than a file that is not there.
+        return os.path.realpath(path)
 
 
 def _bounded(data: bytes, path: str) -> bytes:

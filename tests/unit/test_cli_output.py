@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -210,6 +211,27 @@ def test_load_errors_show_the_line_and_a_caret(tmp_path: Path) -> None:
         "     3 |     prots: []",
         "       |     ^",
     ]
+
+
+def test_no_line_is_shown_of_what_can_be_read_but_once(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "fifo")
+    for file in (tmp_path / "fifo", tmp_path, Path("/dev/zero"), tmp_path / "gone"):
+        problem = Problem(place=Place(file=str(file), line=1, column=1), path="", why="no")
+        shown = list(explain(LoadErrors(problem), is_terminal=True))
+        assert shown == [f"trice: {file}:1:1: no"]
+
+
+def test_long_values_are_shortened_in_messages(tmp_path: Path) -> None:
+    file = tmp_path / "compose.yaml"
+    file.write_text("x" * 100_000)
+    place = Place(file=str(file), line=1, column=50_000)
+    problem = Problem(place=place, path="a" * 1000, why=f'not "{"v" * 100_000}" here', hint="h" * 9)
+    line, source, caret = explain(LoadErrors(problem), is_terminal=True)
+    assert len(line) < 1000
+    assert line.startswith(f"trice: {file}:1:50000: aaa")
+    assert line.endswith(f'vvv" here; {"h" * 9}')
+    assert len(source) < 200
+    assert caret.index("^") - len("       | ") == 79
 
 
 def test_other_errors_are_one_line() -> None:
