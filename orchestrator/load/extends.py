@@ -129,7 +129,8 @@ class Extender:
             why = f'cannot extend service "{name}": not found{where}'
             services = tree.get("services")
             known = tuple(services.entries) if isinstance(services, Map) else ()
-            findings.problem(place, path, why, meant(name, known))
+            hint = meant(name, known) or ("" if file else "name its file with `file: PATH`")
+            findings.problem(place, path, why, hint)
             return None
         return node if isinstance(node, Map) else Map({}, node.place)
 

@@ -64,7 +64,8 @@ def _model(entry: Map, path: Path, loader: ModelLoader, setting: Setting) -> Map
         if not loader.source.is_file(file):
             reason = "is a directory" if loader.source.is_directory(file) else "not found"
             why = f"included file {loader.shown(file)} {reason}"
-            loader.findings.problem(node.place, path, why)
+            hint = "" if loader.source.is_directory(file) else f"looked for {file}"
+            loader.findings.problem(node.place, path, why, hint)
             return Map({})
         trail = (*trail, real)
         documents += loader.documents(file)

@@ -12,7 +12,7 @@ import re
 from dataclasses import dataclass
 from functools import lru_cache
 
-from orchestrator.load.hints import for_unknown_key, for_wrong_kind
+from orchestrator.load.hints import for_text, for_unknown_key, for_wrong_kind
 from orchestrator.load.scalars import text_of
 from orchestrator.load.shapes import (
     Items,
@@ -36,6 +36,7 @@ from orchestrator.load.tree import (
     Tag,
     a_kind,
     has_variable,
+    is_null,
     kind,
     plain,
 )
@@ -44,6 +45,8 @@ from orchestrator.load.vocabulary import STACK
 _CLOSE_ENOUGH = 0.6
 _COMPARED = 500
 """Known names that a mistake is compared with; comparing is slow."""
+_LONGEST_MEANT = 80
+"""Characters of a text that somebody may have misspelt."""
 _GONE_IN_WHOLE = (("depends_on",), ("networks",), ("models",))
 """Lists of a service that are mappings in the canonical form: doubles are only seen before."""
 
@@ -93,11 +96,12 @@ class _Check:
             self._scalar(node, fitting, path)
 
     def _wrong_kind(self, node: Node, shape: Shape, path: Path) -> None:
-        why = f"expected {describe(shape)}, not {a_kind(node)}"
+        found = "but nothing is set" if is_null(node) else f"not {a_kind(node)}"
+        why = f"expected {describe(shape)}, {found}"
         hint = for_wrong_kind(node, kinds_of(shape), path)
         text = for_kind(shape, "string")
         if isinstance(text, Text) and isinstance(node, Scalar) and node.text:
-            problem, remedy = _text_problem(node.text, text)
+            problem, remedy = _text_problem(node.text, text, path)
             why, hint = (
                 (problem, remedy) if problem else (why, f'write it in quotes: "{node.text}"')
             )
@@ -154,7 +158,7 @@ class _Check:
         why = hint = ""
         match shape:
             case Text() if isinstance(value, str):
-                why, hint = _text_problem(value, shape)
+                why, hint = _text_problem(value, shape, path)
             case Whole() | Real() if isinstance(value, (int, float)):
                 why = _range_problem(value, shape)
             case _:
@@ -163,7 +167,7 @@ class _Check:
             self.findings.problem(node.place, path, why, hint)
 
 
-def _text_problem(value: str, shape: Text) -> tuple[str, str]:
+def _text_problem(value: str, shape: Text, path: Path) -> tuple[str, str]:
     shown = value if len(value) <= 60 else value[:57] + "..."
     if "\0" in value:
         return "has a NUL character in it", "no system call takes one"
@@ -171,14 +175,23 @@ def _text_problem(value: str, shape: Text) -> tuple[str, str]:
         *others, last = shape.choices
         expected = f"{', '.join(others)} or {last}" if others else last
         return f'invalid value "{shown}": expected {expected}', meant(value, shape.choices)
+    why = _form_problem(value, shape, shown)
+    if not why:
+        return "", ""
+    return why, for_text(
+        value[:_LONGEST_MEANT], path, lambda other: not _form_problem(other, shape)
+    )
+
+
+def _form_problem(value: str, shape: Text, shown: str = "") -> str:
     if shape.pattern and not _compiled(shape.pattern).fullmatch(value):
-        return f'invalid value "{shown}": expected {shape.expected}', ""
+        return f'invalid value "{shown}": expected {shape.expected}'
     if shape.parse is not None:
         try:
             shape.parse(value)
         except ValueError as error:
-            return str(error), ""
-    return "", ""
+            return str(error)
+    return ""
 
 
 def _range_problem(value: float, shape: Whole | Real) -> str:

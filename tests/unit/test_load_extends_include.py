@@ -120,7 +120,8 @@ def test_extends_in_a_later_file_sees_that_file_only() -> None:
         (
             "services: {web: {extends: nope}}",
             {},
-            'compose.yaml:1:27: services.web.extends: cannot extend service "nope": not found',
+            'compose.yaml:1:27: services.web.extends: cannot extend service "nope": not found; '
+            "name its file with `file: PATH`",
         ),
         (
             "services: {web: {extends: {service: x, file: f.yaml}}}",
@@ -285,7 +286,7 @@ def test_the_same_file_may_be_included_on_two_ways() -> None:
     [
         (
             {"compose.yaml": "include: [no.yaml]"},
-            "compose.yaml:1:11: include[0]: included file no.yaml not found",
+            "compose.yaml:1:11: include[0]: included file no.yaml not found; looked for /w/demo/no.yaml",
         ),
         (
             {"compose.yaml": "include: [d]", "d/x": ""},

@@ -178,7 +178,7 @@ services:
         HOST: db
 """,
         "compose.yaml:6:9: services.web.environment.DB: expected a string, a number or true "
-        "or false, not a mapping",
+        "or false, not a mapping; names have no levels: write the whole of it, as in DB_HOST",
     ),
     "a key twice": (
         """\
@@ -336,7 +336,7 @@ services:
     restart: on_failure
 """,
         'compose.yaml:4:14: services.web.restart: invalid value "on_failure": expected no, '
-        "always, unless-stopped, on-failure or on-failure:N",
+        'always, unless-stopped, on-failure or on-failure:N; did you mean "on-failure"?',
     ),
     "restart true": (
         """\
@@ -346,7 +346,7 @@ services:
     restart: true
 """,
         'compose.yaml:4:14: services.web.restart: invalid value "true": expected no, always, '
-        "unless-stopped, on-failure or on-failure:N",
+        'unless-stopped, on-failure or on-failure:N; did you mean "always"?',
     ),
     "memory without a sensible unit": (
         """\
@@ -356,7 +356,7 @@ services:
     mem_limit: 512 megabytes
 """,
         'compose.yaml:4:16: services.web.mem_limit: invalid size "512 megabytes": expected a '
-        "number with an optional unit, as in 64m or 1.5g",
+        'number with an optional unit, as in 64m or 1.5g; did you mean "512m"?',
     ),
     "a duration without a unit": (
         """\
@@ -366,7 +366,7 @@ services:
     stop_grace_period: 30
 """,
         'compose.yaml:4:24: services.web.stop_grace_period: invalid duration "30": expected '
-        "numbers with units, as in 10s or 1m30s",
+        'numbers with units, as in 10s or 1m30s; did you mean "30s"?',
     ),
     "healthcheck list without CMD": (
         """\
@@ -424,7 +424,8 @@ services:
     image:
       - nginx
 """,
-        "compose.yaml:4:7: services.web.image: expected a string, not a list",
+        "compose.yaml:4:7: services.web.image: expected a string, not a list; write it alone,"
+        " in no list: image: nginx",
     ),
     "command in a mapping": (
         """\
@@ -474,16 +475,16 @@ RUN apt-get update
         """\
 services:
 """,
-        "compose.yaml:1:10: services: expected a mapping, not null; write its keys below it, "
-        "indented, or take it away",
+        "compose.yaml:1:10: services: expected a mapping, but nothing is set; write its keys "
+        "below it, indented, or take it away",
     ),
     "nothing below a service": (
         """\
 services:
   web:
 """,
-        "compose.yaml:2:7: services.web: expected a mapping, not null; write its keys below "
-        "it, indented, or take it away",
+        "compose.yaml:2:7: services.web: expected a mapping, but nothing is set; write its "
+        "keys below it, indented, or take it away",
     ),
     "wrong env file": (
         """\
@@ -503,7 +504,8 @@ services:
   web:
     image: nginx
 """,
-        "compose.yaml:2:5: include[0]: included file other.yaml not found",
+        "compose.yaml:2:5: include[0]: included file other.yaml not found; looked for "
+        "/w/demo/other.yaml",
     ),
     "extends missing": (
         """\
@@ -512,7 +514,8 @@ services:
     extends:
       service: base
 """,
-        'compose.yaml:4:7: services.web.extends: cannot extend service "base": not found',
+        'compose.yaml:4:7: services.web.extends: cannot extend service "base": not found; '
+        "name its file with `file: PATH`",
     ),
     "build with a wrong key": (
         """\
@@ -521,7 +524,7 @@ services:
     build:
       path: .
 """,
-        "compose.yaml:4:7: services.web.build.path: unknown key",
+        'compose.yaml:4:7: services.web.build.path: unknown key; did you mean "context"?',
     ),
     "a bind without source": (
         """\
@@ -577,8 +580,8 @@ services:
 secrets:
   token:
 """,
-        "compose.yaml:6:9: secrets.token: expected a mapping, not null; write its keys below "
-        "it, indented, or take it away",
+        "compose.yaml:6:9: secrets.token: expected a mapping, but nothing is set; write below"
+        " it where it comes from, as in `file: PATH` or `environment: NAME`",
     ),
     "two errors at once": (
         """\
@@ -644,6 +647,27 @@ services:
 """,
         "compose.yaml:5:7: services.web.ports: expected a list, not a string; put a space "
         "after the dash: - 80:80",
+    ),
+    "names from other tools": (
+        """\
+services:
+  web:
+    image: nginx
+    env: [A=1]
+    memory: 64m
+    net: host
+    ports:
+      - {container: 80, host: 8080}
+    volumes:
+      - {type: bind, src: ., dst: /data}
+""",
+        'compose.yaml:4:5: services.web.env: unknown key; did you mean "environment"?\n'
+        'compose.yaml:5:5: services.web.memory: unknown key; did you mean "mem_limit"?\n'
+        'compose.yaml:6:5: services.web.net: unknown key; did you mean "network_mode"?\n'
+        'compose.yaml:8:10: services.web.ports[0].container: unknown key; did you mean "target"?\n'
+        'compose.yaml:8:25: services.web.ports[0].host: unknown key; did you mean "published"?\n'
+        'compose.yaml:10:22: services.web.volumes[0].src: unknown key; did you mean "source"?\n'
+        'compose.yaml:10:30: services.web.volumes[0].dst: unknown key; did you mean "target"?',
     ),
     "k8s file": (
         """\

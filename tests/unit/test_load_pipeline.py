@@ -234,7 +234,7 @@ def test_names_given_win_and_must_be_fit() -> None:
         ),
         (
             "name: [a]",
-            "compose.yaml:1:7: name: expected a string, not a list",
+            "compose.yaml:1:7: name: expected a string, not a list; write it alone, in no list: name: a",
         ),
     ],
 )

@@ -28,25 +28,25 @@ def in_service(body: str) -> list[str]:
         ("Image: x", 'f:3:5: services.w.Image: unknown key; did you mean "image"?'),
         ("qqqqqq: x", "f:3:5: services.w.qqqqqq: unknown key"),
         ("image: 1", 'f:3:12: services.w.image: expected a string, not an integer; write it in quotes: "1"'),
-        ("image: [a]", "f:3:12: services.w.image: expected a string, not a list"),
+        ("image: [a]", "f:3:12: services.w.image: expected a string, not a list; write it alone, in no list: image: a"),
         ("command: {a: b}", "f:3:14: services.w.command: expected a string or a list, not a mapping"),
         ("command: a 'b", "f:3:14: services.w.command: the quote ' in the command is not closed"),
         ("command: [1]", 'f:3:15: services.w.command[0]: expected a string, not an integer; write it in quotes: "1"'),
         ("environment: 3", 'f:3:18: services.w.environment: expected a list or a mapping, not an integer'),
-        ("environment: {A: [1]}", "f:3:22: services.w.environment.A: expected a string, a number or true or false, not a list"),
+        ("environment: {A: [1]}", "f:3:22: services.w.environment.A: expected a string, a number or true or false, not a list; write it alone, in no list: A: 1"),
         ("environment: {A=B: 1}", 'f:3:19: services.w.environment.A=B: invalid name "A=B"; use anything but "="'),
         ("mem_limit: 64q", 'f:3:16: services.w.mem_limit: invalid size "64q": expected a number with an optional unit, as in 64m or 1.5g'),
         ("mem_limit: -5", "f:3:16: services.w.mem_limit: must be at least 0, not -5"),
         ("mem_limit: '-5m'", 'f:3:16: services.w.mem_limit: invalid size "-5m": cannot be below 0'),
-        ("stop_grace_period: 5", 'f:3:24: services.w.stop_grace_period: invalid duration "5": expected numbers with units, as in 10s or 1m30s'),
-        ("stop_grace_period: '5'", 'f:3:24: services.w.stop_grace_period: invalid duration "5": expected numbers with units, as in 10s or 1m30s'),
+        ("stop_grace_period: 5", 'f:3:24: services.w.stop_grace_period: invalid duration "5": expected numbers with units, as in 10s or 1m30s; did you mean "5s"?'),
+        ("stop_grace_period: '5'", 'f:3:24: services.w.stop_grace_period: invalid duration "5": expected numbers with units, as in 10s or 1m30s; did you mean "5s"?'),
         ("cpus: -1", "f:3:11: services.w.cpus: must be at least 0, not -1"),
         ("cpus: .nan", "f:3:11: services.w.cpus: not a number"),
         ("cpu_percent: 101", "f:3:18: services.w.cpu_percent: must be between 0 and 100, not 101"),
         ("scale: -1", "f:3:12: services.w.scale: must be at least 0, not -1"),
         ("restart: allways", 'f:3:14: services.w.restart: invalid value "allways": expected no, always, unless-stopped, on-failure or on-failure:N'),
         ("restart: on-failure:x", 'f:3:14: services.w.restart: invalid value "on-failure:x": expected no, always, unless-stopped, on-failure or on-failure:N'),
-        ("restart: true", 'f:3:14: services.w.restart: invalid value "true": expected no, always, unless-stopped, on-failure or on-failure:N'),
+        ("restart: true", 'f:3:14: services.w.restart: invalid value "true": expected no, always, unless-stopped, on-failure or on-failure:N; did you mean "always"?'),
         ("container_name: a", 'f:3:21: services.w.container_name: invalid value "a": expected two or more letters, digits, ".", "_" and "-", the first a letter or digit'),
         ("hostname: a b", 'f:3:15: services.w.hostname: invalid value "a b": expected at most 64 letters, digits, ".", "_" and "-"'),
         ("stop_signal: SIGFOO", 'f:3:18: services.w.stop_signal: invalid value "SIGFOO": expected a signal such as SIGTERM, INT or 15'),
@@ -122,12 +122,12 @@ def test_top_level(text: str, message: str) -> None:
     [
         (
             "services: {w: }",
-            "f:1:15: services.w: expected a mapping, not null; "
+            "f:1:15: services.w: expected a mapping, but nothing is set; "
             "write its keys below it, indented, or take it away",
         ),
         (
             "services: {w: {image: }}",
-            "f:1:23: services.w.image: expected a string, not null; "
+            "f:1:23: services.w.image: expected a string, but nothing is set; "
             "give it a value or take the key away",
         ),
         (
