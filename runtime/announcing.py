@@ -47,6 +47,12 @@ class Announcer:
             RuntimeEvent(action=action, kind="image", id=image.id, name=name, at_ns=time.time_ns())
         )
 
+    def volume(self, action: str, name: str) -> None:
+        """Tell what happened to a volume."""
+        self._tell(
+            RuntimeEvent(action=action, kind="volume", id=name, name=name, at_ns=time.time_ns())
+        )
+
     def daemon(self, action: str) -> None:
         """Tell what happened to the processes that look after everything."""
         self._tell(RuntimeEvent(action=action, kind="daemon", id="", name="", at_ns=time.time_ns()))

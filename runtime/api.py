@@ -48,6 +48,7 @@ from runtime.request import (
     File,
     Limits,
     Mount,
+    MountsOf,
     Namespaces,
     Security,
     empty,
@@ -58,10 +59,10 @@ __all__ = [
     "BlkioDevice", "BootstrapRequest", "ContainerId", "ContainerRequest", "ContainerState", "ContainerStats",
     "Containers", "Contents", "Device", "Digest", "DigestMismatch", "ExecRequest", "ExecSession", "Exit", "ExitKind",
     "File", "HostFacts", "ImageConfig", "ImageError", "ImageState", "Images", "InvalidSpec", "InvalidState",
-    "KeeperGone", "KernelRefused", "LaunchFailed", "Limits", "LogChunk", "LogOptions", "Logs", "Mount", "Namespaces",
-    "NetworkStats", "NotFound", "PathState", "Paths", "ProcessInfo", "Processes", "ReferenceInvalid", "Runtime",
-    "RuntimeEvent", "RuntimeFault", "Security", "Snapshot", "Status", "is_namespaced_sysctl", "open_runtime",
-    "paths_from", "read_source", "start_keeper",
+    "KeeperGone", "KernelRefused", "LaunchFailed", "Limits", "LogChunk", "LogOptions", "Logs", "Mount", "MountsOf",
+    "Namespaces", "NetworkStats", "NotFound", "PathState", "Paths", "ProcessInfo", "Processes", "ReferenceInvalid",
+    "Runtime", "RuntimeEvent", "RuntimeFault", "Security", "Snapshot", "Status", "VolumeState", "Volumes",
+    "is_namespaced_sysctl", "open_runtime", "paths_from", "read_source", "start_keeper",
 ]  # fmt: skip
 
 
@@ -133,6 +134,8 @@ class ContainerState:
     is_paused: bool = False
     tty: bool = False
     open_stdin: bool = False
+    mounts: tuple[Mount, ...] = ()
+    """What it has beside the defaults, every volume with its name; those of its image included."""
     request: ContainerRequest | None = None
     """What was asked for: what `inspect` shows beside what is observed."""
 
@@ -152,6 +155,8 @@ class ImageConfig:
     working_dir: str = ""
     user: str = ""
     stop_signal: str = ""
+    volumes: tuple[str, ...] = ()
+    """Paths as the image has them, which may be anything; sorted."""
     labels: Mapping[str, str] = field(default_factory=empty)
 
 
@@ -167,6 +172,19 @@ class ImageState:
     created_at_ns: int
     layers: tuple[Digest, ...] = ()
     """diff ids, lowest first."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VolumeState:
+    """One local volume. Who uses it is in the containers' `mounts`."""
+
+    name: str
+    labels: Mapping[str, str]
+    created_at_ns: int
+    is_anonymous: bool = False
+    """It was made for a container that did not name it."""
+    path: str = ""
+    """The host's directory that containers see."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -190,6 +208,7 @@ class Snapshot:
 
     containers: tuple[ContainerState, ...] = ()
     images: tuple[ImageState, ...] = ()
+    volumes: tuple[VolumeState, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -197,13 +216,13 @@ class RuntimeEvent:
     """Something happened to a container or an image; also the raw matter of `/events`.
 
     `action` is docker's word: create start die oom kill destroy pause unpause rename
-    update exec_start exec_die; for images load build tag delete;
+    update exec_start exec_die; for images load build tag delete; for volumes create destroy;
     `keeper-lost` and `keeper-back` with an empty id.
     """
 
     action: str
     kind: str
-    """"container", "image" or "daemon"."""
+    """"container", "image", "volume" or "daemon"."""
     id: str
     name: str
     at_ns: int
@@ -310,8 +329,11 @@ class Containers(Protocol):
     def kill(self, container: ContainerId, *, signal: str) -> None:
         """Send a signal to its pid 1. Raises InvalidState when it is not running."""
 
-    def remove(self, container: ContainerId, *, force: bool = False) -> None:
-        """Remove all that is left of it. Idempotent and resumable; a running one needs `force`."""
+    def remove(self, container: ContainerId, *, force: bool = False, volumes: bool = False) -> None:
+        """Remove all that is left of it. Idempotent and resumable; a running one needs `force`.
+
+        With `volumes` also its anonymous ones, but those that other containers use.
+        """
 
     def inspect(self, container: ContainerId) -> ContainerState:
         """Return its state now. Raises NotFound."""
@@ -394,6 +416,31 @@ class Images(Protocol):
     def remove_image(self, reference: str) -> None: ...
 
 
+class Volumes(Protocol):
+    """Local volumes. What is in one is not looked at here: containers see it."""
+
+    def volumes(self) -> tuple[VolumeState, ...]:
+        """Return all, sorted by name."""
+
+    def volume(self, name: str) -> VolumeState:
+        """Return one. Raises NotFound."""
+
+    def create_volume(self, name: str, *, labels: Mapping[str, str]) -> VolumeState:
+        """Make an empty volume, durably; "" makes an anonymous one. One that is there is left as it is.
+
+        Raises InvalidSpec for a name that cannot be.
+        """
+
+    def relabel_volume(self, name: str, labels: Mapping[str, str]) -> None:
+        """Replace its labels, durably. Raises NotFound."""
+
+    def remove_volume(self, name: str) -> None:
+        """Remove it with all that is in it. Idempotent.
+
+        Raises InvalidState while a container has it, running or not.
+        """
+
+
 class Logs(Protocol):
     def read_log(self, container: ContainerId, options: LogOptions) -> Iterator[LogChunk]:
         """Yield the log's lines in order of time; with `follow` go on until the container has ended.
@@ -402,7 +449,7 @@ class Logs(Protocol):
         """
 
 
-class Runtime(Containers, Processes, Images, Logs, Protocol):
+class Runtime(Containers, Processes, Images, Volumes, Logs, Protocol):
     """All of it. `LocalRuntime` is the real one, tests have a FakeRuntime; one contract suite holds both."""
 
     @property

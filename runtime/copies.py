@@ -20,7 +20,7 @@ from typing import IO, Protocol
 
 from runtime.api import ContainerId, HostFacts, PathState
 from runtime.cgroup import Hierarchy
-from runtime.container.compile import Rootfs
+from runtime.container.compile import Rootfs, VolumePlaces
 from runtime.container.copying import compile_entry
 from runtime.copy.helper import LENGTH, VERSION
 from runtime.errors import InvalidSpec, InvalidState, KernelRefused, NotFound
@@ -45,6 +45,7 @@ class Host(Protocol):
     def config(self, container: ContainerId) -> OciConfig: ...
     def verb(self, container: ContainerId) -> threading.Lock: ...
     def rootfs(self, container: ContainerId) -> Rootfs: ...
+    def volume_places(self, container: ContainerId) -> VolumePlaces: ...
 
 
 class LocalCopies:
@@ -112,7 +113,10 @@ class LocalCopies:
             if live is None:
                 rootfs = self._host.rootfs(container)
                 entry = compile_entry(
-                    self._host.config(container), facts=self._facts, rootfs=rootfs
+                    self._host.config(container),
+                    facts=self._facts,
+                    rootfs=rootfs,
+                    volumes=self._host.volume_places(container),
                 )
                 with _working(entry, verb, path, None) as helper:
                     yield helper

@@ -26,21 +26,16 @@ from runtime.api import (
     ContainerId,
     ContainerRequest,
     ContainerState,
-    ContainerStats,
     Contents,
-    ExecRequest,
     Exit,
     HostFacts,
-    Limits,
     LogChunk,
     LogOptions,
-    PathState,
-    ProcessInfo,
     RuntimeEvent,
     Snapshot,
 )
 from runtime.cgroup import check_limits, open_hierarchy
-from runtime.container.compile import Rootfs, compile_program
+from runtime.container.compile import Rootfs, VolumePlaces, compile_program
 from runtime.container.defaults import command_line, default_config
 from runtime.container.host_devices import with_host_devices
 from runtime.container.joining import joined
@@ -48,6 +43,7 @@ from runtime.container.privileges import may_mount
 from runtime.container.shortfalls import shortfalls
 from runtime.contents import GivenFiles, check, without_contents
 from runtime.copies import LocalCopies
+from runtime.documents import DocumentDamaged
 from runtime.ending import exit_of, oom_of, signal_number
 from runtime.errors import InvalidState, KeeperGone, LaunchFailed, NotFound, RuntimeFault
 from runtime.following import Follower
@@ -60,13 +56,14 @@ from runtime.linux.facts import host_facts
 from runtime.local_images import LocalImages
 from runtime.log.reader import read_log
 from runtime.oom import why_killed
+from runtime.parts import Parts
 from runtime.paths import Paths
 from runtime.processes import Live, LocalProcesses
-from runtime.records import DocumentDamaged, Ending, KeeperExit, Record, Records
-from runtime.sessions import LocalExec
+from runtime.records import Ending, KeeperExit, Record, Records
 from runtime.spec.config import OciConfig, decode_config, encode_config
 from runtime.starting import start_keeper
 from runtime.state import state_of
+from runtime.volumes import LocalVolumes
 
 log = logging.getLogger(__name__)
 
@@ -75,7 +72,7 @@ KILL_WAIT_S = 10.0
 """How long a killed cgroup may take to be empty before that is an error."""
 
 
-class LocalRuntime(LocalImages):
+class LocalRuntime(LocalImages, Parts):
     """`runtime.api.Runtime` on this machine. Safe to call from several threads."""
 
     def __init__(
@@ -96,6 +93,12 @@ class LocalRuntime(LocalImages):
         self._given = GivenFiles(contents, [record.id for record in self._records])
         self._store = ImageStore(paths)
         self._announcer = Announcer()
+        self._volumes = LocalVolumes(
+            paths,
+            records=self._records,
+            announcer=self._announcer,
+            empty_trash=lambda: empty_trash(paths),
+        )
         self._live: dict[ContainerId, Live] = {}
         self._changed = threading.Condition()
         self._verbs: dict[ContainerId, threading.Lock] = {}
@@ -138,7 +141,11 @@ class LocalRuntime(LocalImages):
             (self._state(record) for record in self._records),
             key=lambda state: (state.created_at_ns, state.id),
         )
-        return Snapshot(containers=tuple(states), images=self._store.images())
+        return Snapshot(
+            containers=tuple(states),
+            images=self._store.images(),
+            volumes=self._volumes.volumes(),
+        )
 
     def inspect(self, container: ContainerId) -> ContainerState:
         state = self._state(self._records.get(container))
@@ -156,17 +163,20 @@ class LocalRuntime(LocalImages):
     def create(self, request: ContainerRequest) -> ContainerId:
         image = self._store.resolve(request.image)
         container = ContainerId(token_hex(32))
-        config = default_config(request, image.config, container_id=container, facts=self._facts)
+        mounts = self._volumes.mounts(request, image.config)
+        made = replace(request, mounts=mounts)
+        config = default_config(made, image.config, container_id=container, facts=self._facts)
         check(request)
         record = Record(
             id=container,
             request=without_contents(request),
+            mounts=mounts,
             argv=command_line(request, image.config),
             stop_signal=request.stop_signal or image.config.stop_signal or "SIGTERM",
             created_at_ns=time.time_ns(),
         )
         layers = self._store.layer_dirs(image.id)
-        with self._given.keeping(container, request):
+        with self._given.keeping(container, request), self._volumes.taking(record):
             self._records.add(
                 record,
                 encode_config(config),
@@ -189,6 +199,7 @@ class LocalRuntime(LocalImages):
             self._records.update(record)
             try:
                 started = self._launch(record)
+                self._note_filled(record)
             except LaunchFailed as failure:
                 self._record_failed_launch(record, failure)
                 raise
@@ -219,6 +230,7 @@ class LocalRuntime(LocalImages):
                 wait_fifo=None,
                 joined=joined(config, self._process_of),
                 files=files,
+                volumes=self._volumes.prepare(record),
             )
             return self._keeper.start(
                 record.id,
@@ -239,6 +251,11 @@ class LocalRuntime(LocalImages):
                 error.add_note(f"and then: {second}")
             raise
 
+    def _note_filled(self, record: Record) -> None:
+        """What a container has emptied is not filled again: only its first start does that."""
+        if not record.is_filled and self._volumes.has_volumes(record):
+            self._records.update(msgspec.structs.replace(record, is_filled=True))
+
     def _process_of(self, name: str) -> tuple[str, int | None]:
         """Return the full id of the container with this name or id, and the pid of its first process if it runs."""
         found = [each.id for each in self._records if name in (each.id, each.request.name)]
@@ -252,7 +269,8 @@ class LocalRuntime(LocalImages):
         if request.image:
             image = self._store.resolve(request.image)
             anybody = ContainerId("0" * 64)
-            default_config(request, image.config, container_id=anybody, facts=self._facts)
+            made = self._volumes.check(request, image.config)
+            default_config(made, image.config, container_id=anybody, facts=self._facts)
         check(request)
         return shortfalls(request, self._facts)
 
@@ -276,6 +294,10 @@ class LocalRuntime(LocalImages):
             upper=str(directory / "upper"),
             work=str(directory / "work"),
         )
+
+    def volume_places(self, container: ContainerId) -> VolumePlaces:
+        """Return where the container's volumes are, which are there then."""
+        return self._volumes.prepare(self._records.get(container))
 
     def set_config(self, container: ContainerId, config: OciConfig) -> None:
         """Replace what later attempts are made of."""
@@ -304,7 +326,7 @@ class LocalRuntime(LocalImages):
         if signal_number(signal) == SIGKILL:
             self._processes.let_run(container)
 
-    def remove(self, container: ContainerId, *, force: bool = False) -> None:
+    def remove(self, container: ContainerId, *, force: bool = False, volumes: bool = False) -> None:
         try:
             record = self._records.get(container)
         except NotFound:
@@ -317,6 +339,8 @@ class LocalRuntime(LocalImages):
             self._hierarchy.open(container).remove()
             self._keeper.forget(container)
             shutil.rmtree(self._records.run_directory(container), ignore_errors=True)
+            if volumes:
+                self._volumes.release(record)
             self._records.drop(container)
             self._given.forget(container)
             empty_trash(self._paths)
@@ -351,47 +375,6 @@ class LocalRuntime(LocalImages):
     def verb(self, container: ContainerId) -> threading.Lock:
         """Return the lock under which this container is started and removed."""
         return self._verbs.setdefault(container, threading.Lock())
-
-    # ------------------------------------------------------------------ processes
-
-    def exec(self, container: ContainerId, request: ExecRequest) -> LocalExec:
-        return self._processes.exec(container, request)
-
-    def attach_stdin(self, container: ContainerId) -> int:
-        return self._processes.attach_stdin(container)
-
-    def close_stdin(self, container: ContainerId) -> None:
-        self._processes.close_stdin(container)
-
-    def resize(self, container: ContainerId, *, rows: int, columns: int) -> None:
-        self._processes.resize(container, rows=rows, columns=columns)
-
-    def pause(self, container: ContainerId) -> None:
-        self._processes.pause(container)
-
-    def unpause(self, container: ContainerId) -> None:
-        self._processes.unpause(container)
-
-    def top(self, container: ContainerId) -> tuple[ProcessInfo, ...]:
-        return self._processes.top(container)
-
-    def stats(self, container: ContainerId) -> ContainerStats:
-        return self._processes.stats(container)
-
-    def update(self, container: ContainerId, limits: Limits) -> None:
-        self._processes.update(container, limits)
-
-    def rename(self, container: ContainerId, name: str) -> None:
-        self._processes.rename(container, name)
-
-    def path_state(self, container: ContainerId, path: str) -> PathState:
-        return self._copies.path_state(container, path)
-
-    def copy_out(self, container: ContainerId, path: str) -> Iterator[bytes]:
-        return self._copies.copy_out(container, path)
-
-    def copy_in(self, container: ContainerId, path: str, tar: Iterator[bytes]) -> None:
-        self._copies.copy_in(container, path, tar)
 
     def wait(self, container: ContainerId, *, timeout_s: float | None = None) -> Exit | None:
         record = self._records.get(container)

@@ -4,6 +4,7 @@
       state.db                 desired state (orchestrator.store)
       containers/<id>/         container.json config.json exit.json upper/ work/ log/{raw,index}
       images/                  OCI layout: oci-layout index.json lock blobs/sha256/<hex>
+      volumes/<name>/          volume.json data/ (runtime.volume.store)
       layers/<diff id hex>/    one unpacked layer, `fs/` below it; l/<6 chars> short links to them
       work/                    being made, not yet in its place
       trash/                   renamed away, deleted later
@@ -98,6 +99,10 @@ class Paths:
     @property
     def damaged(self) -> Path:
         return self.lib / "damaged"
+
+    @property
+    def volumes(self) -> Path:
+        return self.lib / "volumes"
 
     @property
     def containers(self) -> Path:

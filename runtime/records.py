@@ -18,23 +18,20 @@ import logging
 import shutil
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import TypeVar
 
 import msgspec
 
-from runtime.api import ContainerId, ContainerRequest
-from runtime.errors import AlreadyExists, NotFound, RuntimeFault
+from runtime.api import ContainerId, ContainerRequest, Mount
+from runtime.documents import VERSION, DocumentDamaged, encode, read_document
+from runtime.errors import AlreadyExists, NotFound
 from runtime.linux.files import write_atomic
 from runtime.paths import Paths
 
 log = logging.getLogger(__name__)
-
-VERSION = 1
-T = TypeVar("T", bound=msgspec.Struct)
 
 
 class Record(msgspec.Struct, frozen=True, kw_only=True):
@@ -49,6 +46,10 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     attempt: int = 0
     boot_id: str = ""
     """The boot in which the last attempt was counted."""
+    mounts: tuple[Mount, ...] | None = None
+    """What it has beside the defaults, volumes by name; None in a record from before there were any."""
+    is_filled: bool = False
+    """It has started once, so its volumes have been given what the image has."""
 
 
 class KeeperExit(msgspec.Struct, frozen=True, kw_only=True):
@@ -79,40 +80,6 @@ class Ending(msgspec.Struct, frozen=True, kw_only=True):
 # Known from now on: a Struct's first use by several threads at once crashes msgspec (0.22).
 for _kind in (Record, KeeperExit, Ending):
     msgspec.json.Decoder(_kind)
-
-
-class DocumentDamaged(RuntimeFault):
-    """A state file that is not what was written; what it said must be found out otherwise, or is lost."""
-
-
-def read_document(path: Path, kind: type[T]) -> T | None:
-    """Return the document, or None when it is not (or no longer) there.
-
-    Raises DocumentDamaged for text that is no such document, RuntimeFault for a version of a newer trice.
-    """
-    try:
-        text = path.read_bytes()
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    try:
-        document = msgspec.json.decode(text, type=kind)
-    except msgspec.DecodeError as error:
-        raise DocumentDamaged(f"cannot read {path}: {error}") from error
-    version = getattr(document, "version", VERSION)
-    if version != VERSION:
-        raise RuntimeFault(f"cannot read {path}: version {version} is of a newer trice")
-    return document
-
-
-def encode(document: msgspec.Struct) -> bytes:
-    """Return the document as JSON; any mapping in it is an object."""
-    return msgspec.json.encode(document, enc_hook=_plain)
-
-
-def _plain(value: object) -> dict[object, object]:
-    if isinstance(value, Mapping):
-        return dict(value)
-    raise NotImplementedError(f"a record cannot hold {type(value).__name__}")
 
 
 class Records:

@@ -81,13 +81,33 @@ NO_LIMITS = Limits()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mount:
-    """A mount beside the defaults. `kind` is "bind" or "tmpfs"; `target` is a path in the container."""
+    """A mount beside the defaults. `kind` is "bind", "tmpfs" or "volume"; `target` is a path in the container."""
 
     kind: str
     target: str
     source: str = ""
+    """A path of the host, or a volume's name; a volume without one is made for the container."""
     is_read_only: bool = False
     options: tuple[str, ...] = ()
+    is_copied: bool = True
+    """A volume that is empty when the container starts first gets what the image has there."""
+    subpath: str = ""
+    """The part of the volume to mount; it must be there."""
+    is_anonymous: bool = False
+    """A volume that was made for a container, and goes with it where its removal says so."""
+    is_made: bool = False
+    """A host's directory that is missing is made, 0755."""
+    where: str = ""
+    """As the user wrote it, for errors: "volumes[0]"."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MountsOf:
+    """All mounts of another container, by its name or id, at the targets that it has them."""
+
+    container: str
+    is_read_only: bool = False
+    where: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -175,6 +195,12 @@ class ContainerRequest:
     limits: Limits = Limits()
     mounts: tuple[Mount, ...] = ()
     files: tuple[File, ...] = ()
+    mounts_of: tuple[MountsOf, ...] = ()
+    """Volumes and binds of other containers (volumes_from); a mount of its own at the same target comes before."""
+    volume_labels: Mapping[str, str] = field(default_factory=empty)
+    """Labels of the anonymous volumes that are made for it."""
+    kept_volumes: Mapping[str, str] = field(default_factory=empty)
+    """Target to name: volumes to take where an anonymous one would be made."""
     is_read_only: bool = False
     exposed: tuple[str, ...] = ()
     """Ports that it says it serves (`80/tcp`), for people: nothing is opened or published."""

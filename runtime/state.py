@@ -30,6 +30,7 @@ def state_of(
         exit=exit_of(ending) if ending else None,
         tty=request.tty,
         open_stdin=request.open_stdin,
+        mounts=request.mounts if record.mounts is None else record.mounts,
         request=request,
     )
     if live is not None:

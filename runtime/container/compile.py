@@ -14,7 +14,7 @@ from types import MappingProxyType
 from runtime.api import HostFacts
 from runtime.container import sysctls
 from runtime.container.compile_files import Placed, file_ops
-from runtime.container.compile_mounts import Op, mount_ops
+from runtime.container.compile_mounts import Op, fill_ops, mount_ops
 from runtime.container.program import CONSOLE, MAX_DOCUMENT, SHARED, VERSION
 from runtime.container.syscall_filter import compile_seccomp
 from runtime.container.user import MAX_ID
@@ -61,6 +61,14 @@ class BundleRoot:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class VolumePlaces:
+    """Where volumes are, by absolute path, and whether those that are empty get what the image has there."""
+
+    directory: str
+    is_filling: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Joined:
     """A running container whose namespaces are joined: a pid, and the inodes that its /proc/PID/ns/… must have."""
 
@@ -78,6 +86,7 @@ def compile_program(
     wait_fifo: str | None,
     joined: Mapping[str, Joined] = MappingProxyType({}),
     files: Sequence[Placed] = (),
+    volumes: VolumePlaces | None = None,
 ) -> bytes:
     """Return the launch program of this config.
 
@@ -90,8 +99,7 @@ def compile_program(
     ops = [
         *_namespace_ops(config, cgroup_procs, joined),
         *_before_root_ops(config, process, wait_fifo),
-        root_op(rootfs),
-        *mount_ops(config, facts),
+        *tree_ops(config, facts, rootfs, volumes),
         *_node_ops(config),
         *file_ops(files),
         *(["read_only", path] for path in _paths(config.linux.readonly_paths, "readonlyPaths")),
@@ -236,6 +244,19 @@ def _sysctl_writes(config: OciConfig) -> Iterator[tuple[str, str]]:
     for name, value in config.linux.sysctl.items():
         path, text = sysctls.checked(name, value, own, where=f"linux.sysctl[{name!r}]")
         yield f"sys/{path}", text
+
+
+def tree_ops(
+    config: OciConfig,
+    facts: HostFacts,
+    rootfs: Rootfs | BundleRoot,
+    volumes: VolumePlaces | None,
+) -> Iterator[Op]:
+    """Yield what makes the file tree: the root, what volumes get of it, then the mounts. Raises InvalidSpec."""
+    yield root_op(rootfs)
+    if volumes is not None and volumes.is_filling:
+        yield from fill_ops(config, volumes.directory)
+    yield from mount_ops(config, facts, volumes=volumes.directory if volumes is not None else "")
 
 
 def root_op(rootfs: Rootfs | BundleRoot) -> Op:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from runtime.api import HostFacts
 from runtime.container.profile import DEVICE_LINKS, DEVICE_NODES
-from runtime.container.program import NO_LINKS, OVER_PROC, RECURSIVE, SHARED
+from runtime.container.program import NO_LINKS, OVER_PROC, RECURSIVE, SHARED, TOP, VOLUME
 from runtime.errors import InvalidSpec
 from runtime.spec.config import OciConfig, OciMount
 
@@ -36,6 +36,11 @@ _REFUSED_OPTIONS = frozenset({
 })  # fmt: skip
 COPY_UP = "tmpcopyup"
 """A tmpfs begins with what the image has there: every OCI runtime's option, and what podman gives by itself."""
+WRITABLE_BELOW = "top"
+"""A recursive bind whose attributes are of its uppermost mount alone; ours."""
+NO_COPY = "nocopy"
+SUBPATH = "subpath="
+"""Options of a volume: it is not filled from the image; only this part of it is mounted."""
 _KERNEL_KINDS = {"proc": "/proc", "sysfs": "/sys", "devpts": "", "mqueue": "", "tmpfs": ""}
 """File systems that need no source; where one has its only place."""
 _OVER_PROC = frozenset(
@@ -54,16 +59,34 @@ _DEV_MOUNT = OciMount(
 )
 
 
-def mount_ops(config: OciConfig, facts: HostFacts) -> Iterator[Op]:
-    """Yield the operations of all mounts in the config's order; a /dev is always there, and first if not listed."""
-    targets = [
-        clean_target(mount.destination, f"mounts[{index}].destination")
-        for index, mount in enumerate(config.mounts)
-    ]
+def fill_ops(config: OciConfig, volumes: str) -> Iterator[Op]:
+    """Yield what gives fresh volumes the image's content: before any mount, so that it is the image's own."""
+    for mount, target in zip(config.mounts, _targets(config), strict=True):
+        if mount.type == VOLUME and NO_COPY not in mount.options:
+            yield ["fill_volume", f"{volumes}/{mount.source}", target]
+
+
+def mount_ops(config: OciConfig, facts: HostFacts, *, volumes: str = "") -> Iterator[Op]:
+    """Yield the operations of all mounts in the config's order; a /dev is always there, and first if not listed.
+
+    `volumes` is the directory that volumes are in; without it there are none.
+    """
+    targets = _targets(config)
     if "/dev" not in targets:
         yield _devices(_DEV_MOUNT)
     for index, (mount, target) in enumerate(zip(config.mounts, targets, strict=True)):
-        yield from _of_mount(mount, target, facts, f"mounts[{index}]")
+        where = f"mounts[{index}]"
+        if mount.type == VOLUME and volumes:
+            yield _volume(mount, target, volumes, where)
+        else:
+            yield from _of_mount(mount, target, facts, where)
+
+
+def _targets(config: OciConfig) -> list[str]:
+    return [
+        clean_target(mount.destination, f"mounts[{index}].destination")
+        for index, mount in enumerate(config.mounts)
+    ]
 
 
 def clean_target(path: str, where: str) -> str:
@@ -116,6 +139,17 @@ def _is_below(path: str, parent: str) -> bool:
     return path == parent or path.startswith(parent + "/")
 
 
+def _volume(mount: OciMount, target: str, volumes: str, where: str) -> Op:
+    if _is_below(target, "/proc"):
+        raise InvalidSpec(f"{where}.destination", f"nothing may be mounted over {target}")
+    attributes, options = _split_options(mount, where)
+    subpath = "".join(each.removeprefix(SUBPATH) for each in options if each.startswith(SUBPATH))
+    rest = [each for each in options if each != NO_COPY and not each.startswith(SUBPATH)]
+    if rest:
+        raise InvalidSpec(f"{where}.options", f"{rest[0]!r} is no option of a volume")
+    return ["bind_volume", f"{volumes}/{mount.source}", subpath, target, attributes]
+
+
 def _bind(mount: OciMount, target: str, where: str) -> Op:
     if not mount.source.startswith("/"):
         raise InvalidSpec(f"{where}.source", f"{mount.source!r} must be absolute")
@@ -123,10 +157,12 @@ def _bind(mount: OciMount, target: str, where: str) -> Op:
     if over_proc and target not in _OVER_PROC:
         raise InvalidSpec(f"{where}.destination", f"nothing may be mounted over {target}")
     attributes, options = _split_options(mount, where)
-    rest = [option for option in options if option not in ("bind", "rbind")]
+    rest = [option for option in options if option not in ("bind", "rbind", WRITABLE_BELOW)]
     if rest:
         raise InvalidSpec(f"{where}.options", f"{rest[0]!r} is no option of a bind mount")
     depth = "single" if "bind" in options else RECURSIVE
+    if WRITABLE_BELOW in options:
+        depth = TOP
     place = OVER_PROC if over_proc else "plain"
     return ["bind", posixpath.normpath(mount.source), target, attributes, depth, place]
 

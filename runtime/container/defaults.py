@@ -13,8 +13,9 @@ import msgspec
 
 from runtime.api import ContainerRequest, HostFacts, ImageConfig, Mount
 from runtime.container import privileges, profile, sysctls
+from runtime.container.compile_mounts import NO_COPY, SUBPATH
 from runtime.container.limits import resources
-from runtime.container.program import SHARED
+from runtime.container.program import SHARED, VOLUME
 from runtime.errors import InvalidSpec
 from runtime.linux.limits import INFINITY, RESOURCES
 from runtime.spec.config import (
@@ -261,7 +262,7 @@ def _mount(mount: Mount) -> OciMount:
             destination=mount.target,
             type="bind",
             source=mount.source,
-            options=("rbind", *read_only, *mount.options),
+            options=(*(() if "bind" in mount.options else ("rbind",)), *read_only, *mount.options),
         )
     if mount.kind == "tmpfs":
         defaults = (off for on, off in _TMPFS_OPTIONS.items() if on not in mount.options)
@@ -270,5 +271,14 @@ def _mount(mount: Mount) -> OciMount:
             type="tmpfs",
             source="tmpfs",
             options=(*defaults, *read_only, *mount.options),
+        )
+    if mount.kind == VOLUME:
+        nocopy = () if mount.is_copied else (NO_COPY,)
+        subpath = (f"{SUBPATH}{mount.subpath}",) if mount.subpath else ()
+        return OciMount(
+            destination=mount.target,
+            type=VOLUME,
+            source=mount.source,
+            options=(*read_only, *nocopy, *subpath, *mount.options),
         )
     raise InvalidSpec(f"mount {mount.target}", f"unknown kind {mount.kind!r}")

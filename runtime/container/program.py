@@ -10,7 +10,15 @@ prepares programs.
 
 from __future__ import annotations
 
-from runtime.container import steps_copy, steps_files, steps_join, steps_mount, steps_process, wire
+from runtime.container import (
+    steps_copy,
+    steps_files,
+    steps_join,
+    steps_mount,
+    steps_process,
+    steps_volume,
+    wire,
+)
 from runtime.container.child import Child
 from runtime.linux import caps, lightjson, mount, ns, seccomp
 from runtime.linux.limits import RESOURCES
@@ -33,6 +41,10 @@ NO_LINKS = "no-links"
 RECURSIVE = "recursive"
 OVER_PROC = "over-proc"
 """Words of the ops "mount" and "bind"."""
+TOP = "top"
+"""Words of the op "bind": all mounts below come along, and the attributes are of the uppermost one alone."""
+VOLUME = "volume"
+"""The type of a mount that is a volume, by its name as the source."""
 SHARED = "shared"
 """The type of a mount that is another container's: it is taken from there by "take_mount"."""
 CONSOLE = "console"
@@ -103,6 +115,14 @@ def _is_word(word: str, yes: str, no: str) -> bool:
     if word not in (yes, no):
         raise ValueError(f"{word!r} is neither {yes} nor {no}")
     return word == yes
+
+
+def _depth(word: str) -> tuple[bool, bool]:
+    """Return whether the mounts below come along, and whether attributes are theirs, too."""
+    depths = {"single": (False, False), RECURSIVE: (True, True), TOP: (True, False)}
+    if word not in depths:
+        raise ValueError(f"{word!r} is none of {', '.join(depths)}")
+    return depths[word]
 
 
 def _namespace_flag(name: str) -> int:
@@ -238,8 +258,7 @@ OPERATIONS: Mapping[str, Operation] = {
     "bind": Operation(
         steps_mount.bind, "sssss", "mount {1}",
         lambda source, target, attributes, depth, place: (
-            source, target, _attribute_bits(attributes), _is_word(depth, RECURSIVE, "single"),
-            _is_word(place, OVER_PROC, "plain"),
+            source, target, _attribute_bits(attributes), *_depth(depth), _is_word(place, OVER_PROC, "plain"),
         ),
     ),
     "file": Operation(
@@ -248,6 +267,11 @@ OPERATIONS: Mapping[str, Operation] = {
     "files": Operation(
         steps_files.mount_files, "sS", "mount {0}",
         lambda target, texts: (target, tuple(map(_file, texts))),
+    ),
+    "fill_volume": Operation(steps_volume.fill, "ss", "fill the volume of {1}"),
+    "bind_volume": Operation(
+        steps_volume.bind, "ssss", "mount {2}",
+        lambda volume, subpath, target, attributes: (volume, subpath, target, _attribute_bits(attributes)),
     ),
     "devices": Operation(
         steps_mount.devices, "sSSS", "mount /dev",

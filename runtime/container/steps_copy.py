@@ -1,4 +1,5 @@
-"""The step that mounts a tmpfs with what the image has at its place (the option "tmpcopyup"). Import-light.
+"""Copying a directory of the image: into a tmpfs that is mounted over it (the option "tmpcopyup"), into a volume.
+Import-light.
 
 The image's files are hostile: every name is opened below the directory that holds it, no link is followed, and only
 what is a directory, a file, a link or a FIFO is copied.
@@ -7,7 +8,7 @@ what is a directory, a file, a link or a FIFO is copied.
 from __future__ import annotations
 
 import os
-from errno import ELOOP
+from errno import ELOOP, ENODATA, ENOTSUP
 from stat import S_IMODE, S_ISDIR, S_ISFIFO, S_ISLNK, S_ISREG
 
 from runtime.container.child import Child, kernel_error
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 
 MAX_DEPTH = 100
 _CHUNK = 1 << 20
+_XATTRS = ("user.", "security.capability", "system.posix_acl_")
+"""What is kept of extended attributes: all that is the files' own, and not of the file system that they were on."""
 _FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK
 
 
@@ -35,7 +38,7 @@ def mount_copied(
         check_place(place, target, may_be_proc=False)
         tree = mount.new_filesystem("tmpfs", options, 0)
         try:
-            _copy_directory(place, tree, 0)
+            copy_directory(place, tree)
             if attributes:
                 mount.set_attributes(tree, attributes)
             mount.attach(tree, place)
@@ -45,8 +48,11 @@ def mount_copied(
         os.close(place)
 
 
-def _copy_directory(source: int, target: int, depth: int) -> None:
-    """Copy what is in one directory, then its owner, mode and times; both are held by descriptor."""
+def copy_directory(source: int, target: int, depth: int = 0) -> None:
+    """Copy what is in one directory, then its owner, mode and times; both are held by descriptor.
+
+    Raises ELOOP for a tree of more than MAX_DEPTH.
+    """
     if depth > MAX_DEPTH:
         raise kernel_error(ELOOP)
     readable = os.open(".", _FLAGS | os.O_DIRECTORY, dir_fd=source)
@@ -54,7 +60,7 @@ def _copy_directory(source: int, target: int, depth: int) -> None:
     try:
         for name in os.listdir(readable):
             _copy_entry(name, readable, writable, depth)
-        _copy_metadata(readable, writable)
+        copy_metadata(readable, writable)
     finally:
         os.close(readable)
         os.close(writable)
@@ -83,7 +89,7 @@ def _with_both(name: str, source: int, target: int, flags: int, depth: int) -> N
         new = os.open(name, (flags or os.O_WRONLY) | os.O_NOFOLLOW, dir_fd=target)
         try:
             if flags:
-                _copy_directory(old, new, depth + 1)
+                copy_directory(old, new, depth + 1)
             else:
                 _copy_content(old, new)
         finally:
@@ -96,11 +102,33 @@ def _copy_content(source: int, target: int) -> None:
     if S_ISREG(os.fstat(source).st_mode):
         while os.sendfile(target, source, None, _CHUNK):
             continue
-        _copy_metadata(source, target)
+        copy_metadata(source, target)
 
 
-def _copy_metadata(source: int, target: int) -> None:
+def copy_metadata(source: int, target: int) -> None:
+    """Give a file or directory the owner, mode, extended attributes and times of another."""
     status = os.fstat(source)
     os.fchown(target, status.st_uid, status.st_gid)
     os.fchmod(target, S_IMODE(status.st_mode))
+    _copy_xattrs(source, target)
     os.utime(target, ns=(status.st_atime_ns, status.st_mtime_ns))
+
+
+def _copy_xattrs(source: int, target: int) -> None:
+    """Copy what can be kept; a file system that has no such attributes loses them."""
+    try:
+        names = os.listxattr(source)
+    except OSError as error:
+        if error.errno == ENOTSUP:
+            return
+        raise
+    for name in filter(_is_kept, names):
+        try:
+            os.setxattr(target, name, os.getxattr(source, name))
+        except OSError as error:
+            if error.errno not in (ENOTSUP, ENODATA):
+                raise
+
+
+def _is_kept(name: str) -> bool:
+    return name.startswith(_XATTRS)

@@ -182,14 +182,25 @@ def bind(
     target: str,
     attributes: int,
     is_recursive: bool,
+    is_deep: bool,
     may_be_proc: bool,
 ) -> None:
-    """Bind a file or directory of the host; a missing target is made as the source's kind."""
+    """Bind a file or directory of the host; a missing target is made as the source's kind.
+
+    Deep: attributes are also those of the mounts that come along.
+    """
     tree = mount.clone_path(source, recursive=is_recursive)
+    attach_tree(child, tree, target, attributes, is_deep=is_deep, may_be_proc=may_be_proc)
+
+
+def attach_tree(
+    child: Child, tree: int, target: str, attributes: int, *, is_deep: bool, may_be_proc: bool
+) -> None:
+    """Give a detached mount its attributes and attach it at `target`; the descriptor `tree` is closed."""
     try:
         is_directory = S_ISDIR(os.fstat(tree).st_mode)
         if attributes:
-            mount.set_attributes(tree, attributes, recursive=is_recursive)
+            mount.set_attributes(tree, attributes, recursive=is_deep)
         put(child, tree, target, is_directory=is_directory, may_be_proc=may_be_proc)
     finally:
         os.close(tree)

@@ -45,6 +45,7 @@ def image_state(manifest: Manifest, document: ImageDocument, *, size_bytes: int)
             working_dir=config.working_dir,
             user=config.user,
             stop_signal=config.stop_signal,
+            volumes=tuple(sorted(config.volumes or {})),
             labels=MappingProxyType(dict(sorted((config.labels or {}).items()))),
         ),
         size_bytes=size_bytes,

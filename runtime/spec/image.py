@@ -89,6 +89,8 @@ class ContainerConfig(Struct, frozen=True, kw_only=True, omit_defaults=True, ren
     working_dir: str = ""
     labels: Mapping[str, str] | None = None
     stop_signal: str = ""
+    volumes: Mapping[str, object] | None = None
+    """Paths, each with an empty object."""
 
 
 class RootFs(Struct, frozen=True, kw_only=True):

@@ -54,13 +54,15 @@ def busybox_archive(
     entrypoint: tuple[str, ...] = (),
     environment: tuple[str, ...] = ("PATH=/bin:/sbin:/usr/bin",),
     user: str = "",
+    volumes: tuple[str, ...] = (),
     extra: dict[str, bytes] | None = None,
+    entries: tuple[tarfile.TarInfo, ...] = (),
 ) -> Path:
     """Write a docker archive (`docker save`: manifest.json, a config, one layer) and return its path.
 
-    `extra` are more files of the layer, by path without a leading slash.
+    `extra` are more files of the layer, by path without a leading slash; `entries` more that have no content.
     """
-    layer = _layer(extra or {})
+    layer = _layer(extra or {}, entries)
     diff_id = hashlib.sha256(layer).hexdigest()
     config = json.dumps(
         {
@@ -73,6 +75,7 @@ def busybox_archive(
                 "Env": list(environment),
                 "User": user,
                 "WorkingDir": "",
+                "Volumes": {volume: {} for volume in volumes},
             },
             "rootfs": {"type": "layers", "diff_ids": [f"sha256:{diff_id}"]},
             "history": [{"created_by": "tests.support.busybox"}],
@@ -90,7 +93,7 @@ def busybox_archive(
     return path
 
 
-def _layer(extra: dict[str, bytes]) -> bytes:
+def _layer(extra: dict[str, bytes], entries: tuple[tarfile.TarInfo, ...]) -> bytes:
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w", format=tarfile.PAX_FORMAT) as layer:
         for name in FOLDERS:
@@ -106,6 +109,8 @@ def _layer(extra: dict[str, bytes]) -> bytes:
             layer.addfile(entry)
         _add(layer, "etc/passwd", PASSWD.encode())
         _add(layer, "etc/group", GROUP.encode())
+        for entry in entries:
+            layer.addfile(entry)
         for name, content in extra.items():
             _add(layer, name, content, mode=0o755)
     return buffer.getvalue()

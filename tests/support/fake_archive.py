@@ -18,6 +18,7 @@ class _Saved(msgspec.Struct):
 class _Command(msgspec.Struct):
     entrypoint: list[str] | None = msgspec.field(name="Entrypoint", default=None)
     cmd: list[str] | None = msgspec.field(name="Cmd", default=None)
+    volumes: dict[str, object] | None = msgspec.field(name="Volumes", default=None)
 
 
 class _Config(msgspec.Struct):
@@ -33,7 +34,9 @@ def read_archive(archive: Path) -> list[tuple[str, ImageConfig, str]]:
                 text = _member(tar, saved.config)
                 command = msgspec.json.decode(text, type=_Config).config
                 config = ImageConfig(
-                    entrypoint=tuple(command.entrypoint or ()), command=tuple(command.cmd or ())
+                    entrypoint=tuple(command.entrypoint or ()),
+                    command=tuple(command.cmd or ()),
+                    volumes=tuple(sorted(command.volumes or ())),
                 )
                 found += [(tag, config, saved.config) for tag in saved.tags]
     except (tarfile.TarError, KeyError, msgspec.DecodeError, OSError) as error:

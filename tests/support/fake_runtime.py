@@ -47,6 +47,7 @@ from tests.support.fake_archive import normalised, read_archive
 from tests.support.fake_files import FakeFiles
 from tests.support.fake_processes import FakeExec
 from tests.support.fake_values import arguments_of, event_of, is_wanted
+from tests.support.fake_volumes import FakeVolumes
 
 Listener = Callable[[RuntimeEvent], None]
 
@@ -59,14 +60,13 @@ class _Fault:
     times: int
 
 
-class FakeRuntime:
+class FakeRuntime(FakeVolumes):
     """The whole Runtime protocol in memory. Every method may be called from any thread."""
 
     def __init__(self, *, now_ns: Callable[[], int] = time.time_ns) -> None:
+        super().__init__()
         self._now_ns = now_ns
-        self._lock = threading.RLock()
         self._ended = threading.Condition(self._lock)
-        self._containers: dict[ContainerId, ContainerState] = {}
         self._images: dict[Digest, ImageState] = {}
         self._logs: dict[ContainerId, list[LogChunk]] = {}
         self._listeners: list[Listener] = []
@@ -153,6 +153,7 @@ class FakeRuntime:
             if request.image not in self._images:
                 raise NotFound(f"no such image: {request.image_reference}")
             image = self._images[request.image].config
+            mounts = self.mounts_for(request, image)
             check(request)
             self._serial += 1
             text = f"{request.name} {self._serial}"
@@ -173,13 +174,18 @@ class FakeRuntime:
                 limits=request.limits,
                 tty=request.tty,
                 open_stdin=request.open_stdin,
+                mounts=mounts,
                 request=request,
             )
+            self.make_missing(mounts, request)
         self._tell_of("create", container)
         return container
 
     def warnings(self, request: ContainerRequest) -> tuple[str, ...]:
         check(request)
+        image = self._images.get(request.image)
+        if image is not None:
+            self.mounts_for(replace(request, mounts_of=()), image.config)
         return ()
 
     def start(self, container: ContainerId) -> None:
@@ -228,7 +234,7 @@ class FakeRuntime:
             if signal.removeprefix("SIG") in {"KILL", "9"}:
                 self._end(container, Exit(kind=ExitKind.SIGNAL, code=137, signal=9))
 
-    def remove(self, container: ContainerId, *, force: bool = False) -> None:
+    def remove(self, container: ContainerId, *, force: bool = False, volumes: bool = False) -> None:
         with self._lock:
             known = self._containers.get(container)
         if known is None:
@@ -240,6 +246,8 @@ class FakeRuntime:
                     raise InvalidState(state.name, state.status, "remove")
                 self._end(container, Exit(kind=ExitKind.SIGNAL, code=137, signal=9))
             with self._lock:
+                if volumes:
+                    self.release(state)
                 state = self._containers.pop(container)
                 self._logs.pop(container, None)
                 self._files.removed(container)
@@ -473,7 +481,9 @@ class FakeRuntime:
     def snapshot(self) -> Snapshot:
         with self._lock:
             return Snapshot(
-                containers=tuple(self._containers.values()), images=tuple(self._images.values())
+                containers=tuple(self._containers.values()),
+                images=tuple(self._images.values()),
+                volumes=self.volumes(),
             )
 
     def subscribe(self, listener: Listener) -> Callable[[], None]:

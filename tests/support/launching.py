@@ -51,6 +51,7 @@ class _Job(msgspec.Struct, frozen=True, kw_only=True):
     root: str
     lower: tuple[str, ...]
     files: tuple[File, ...]
+    volumes: str = ""
 
 
 def a_config(
@@ -88,6 +89,7 @@ def launch(
     root: Path,
     *,
     lower: Sequence[Path] = (),
+    volumes: Path | None = None,
     count: int = 1,
     use_openat2: bool = True,
     tree: Path = REPOSITORY,
@@ -100,6 +102,7 @@ def launch(
         [config] * count,
         root,
         lower=lower,
+        volumes=volumes,
         use_openat2=use_openat2,
         tree=tree,
         before=before,
@@ -113,6 +116,7 @@ def launch_each(
     root: Path,
     *,
     lower: Sequence[Path] = (),
+    volumes: Path | None = None,
     use_openat2: bool = True,
     tree: Path = REPOSITORY,
     before: Sequence[str] = (),
@@ -122,13 +126,15 @@ def launch_each(
     """Run these containers, one after another, and return how each went.
 
     Its root is the directory `root`, or with `lower` (lowest first) an overlay whose upper and work lie in `root`.
-    `before` is a command that runs the rest of its line (`unshare …`); `files` are given to all of them.
+    `files` are given to all of them; `volumes` is where their volumes are, to be filled; `before` is a command that
+    runs the rest of its line (`unshare …`).
     """
     job = _Job(
         configs=tuple(encode_config(config).decode() for config in configs),
         root=str(root),
         lower=tuple(map(str, lower)),
         files=tuple(files),
+        volumes=str(volumes or ""),
     )
     environment = {key: value for key, value in os.environ.items() if key != "TRICE_NO_OPENAT2"}
     if not use_openat2:
@@ -172,7 +178,7 @@ def without(folder: Path, *changes: tuple[str, str, str]) -> Path:
 
 
 def _main() -> None:
-    from runtime.container.compile import BundleRoot, Rootfs, compile_program
+    from runtime.container.compile import BundleRoot, Rootfs, VolumePlaces, compile_program
     from runtime.container.program import prepare
     from runtime.contents import gather
     from runtime.linux.facts import host_facts
@@ -195,6 +201,7 @@ def _main() -> None:
             cgroup_procs=(),
             wait_fifo=None,
             files=placed,
+            volumes=VolumePlaces(directory=job.volumes, is_filling=True) if job.volumes else None,
         )
         print(json.dumps(_attempt(prepare(document), contents)), flush=True)
 

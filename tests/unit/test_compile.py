@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from runtime.api import HostFacts, Limits, Mount
-from runtime.container.compile import BundleRoot, Joined, Rootfs, compile_program
+from runtime.container.compile import BundleRoot, Joined, Rootfs, VolumePlaces, compile_program
 from runtime.container.limits import limits_of, resources
 from runtime.container.program import describe, prepare
 from runtime.errors import InvalidSpec
@@ -227,6 +227,59 @@ def test_own_mounts_come_in_their_order_and_before_masks() -> None:
         "read_only /proc/bus"
     )
     assert wanted in text
+
+
+VOLUMES = a_config(
+    "true",
+    mounts=[
+        Mount(kind="volume", source="data", target="/data"),
+        Mount(kind="volume", source="conf", target="/conf", is_read_only=True, is_copied=False),
+        Mount(kind="volume", source="logs", target="/logs", subpath="web/a b"),
+        Mount(kind="bind", source="/srv", target="/data/x", options=("top",), is_read_only=True),
+    ],
+)
+
+
+@pytest.mark.parametrize("is_filling", [True, False])
+def test_volumes_are_filled_before_any_mount(is_filling: bool) -> None:
+    document = compile_program(
+        VOLUMES,
+        facts=V2,
+        rootfs=BundleRoot(path="/bundle/rootfs"),
+        cgroup_procs=(),
+        wait_fifo=None,
+        volumes=VolumePlaces(directory="/lib/volumes", is_filling=is_filling),
+    )
+    prepare(document)
+    told = describe(document)
+    fills = "fill_volume /lib/volumes/data /data\nfill_volume /lib/volumes/logs /logs\n"
+    assert ("nodev\n" + fills + "mount proc /proc" in told) == is_filling
+    assert told.count("fill_volume") == 2 * is_filling
+    assert (
+        "bind_volume /lib/volumes/data - /data -\n"
+        "bind_volume /lib/volumes/conf - /conf ro\n"
+        "bind_volume /lib/volumes/logs web/a b /logs -\n"
+        "bind /srv /data/x ro top plain\n"
+    ) in told
+
+
+def test_who_has_no_volumes_refuses_them() -> None:
+    with pytest.raises(InvalidSpec, match="'volume' is not supported"):
+        compiled(VOLUMES)
+    places = VolumePlaces(directory="/lib/volumes", is_filling=False)
+    for mount, why in (
+        (OciMount(destination="/proc/x", type="volume", source="v"), "mounted over /proc/x"),
+        (OciMount(destination="/x", type="volume", source="v", options=("size=1",)), "no option"),
+    ):
+        with pytest.raises(InvalidSpec, match=why):
+            compile_program(
+                a_bundle(mounts=(mount,)),
+                facts=V2,
+                rootfs=BundleRoot(path="/bundle/rootfs"),
+                cgroup_procs=(),
+                wait_fifo=None,
+                volumes=places,
+            )
 
 
 def test_v1_hierarchies_are_mounted_one_by_one_and_read_only() -> None:

@@ -148,8 +148,8 @@ def test_mounts_come_after_the_defaults() -> None:
             options=("nosuid", "nodev", "noexec", "size=1m"),
         ),
     )
-    with pytest.raises(InvalidSpec, match="mount /x: unknown kind 'volume'"):
-        config_of(a_request(mounts=(Mount(kind="volume", target="/x"),)))
+    with pytest.raises(InvalidSpec, match="mount /x: unknown kind 'image'"):
+        config_of(a_request(mounts=(Mount(kind="image", target="/x"),)))
 
 
 def test_limits_and_read_only_root() -> None:
