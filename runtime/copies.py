@@ -26,6 +26,7 @@ from runtime.copy.helper import LENGTH, VERSION
 from runtime.errors import InvalidSpec, InvalidState, KernelRefused, NotFound
 from runtime.keeper.client import KeeperClient
 from runtime.linux import memfd
+from runtime.linux.openat2 import NO_OPENAT2_VARIABLE
 from runtime.processes import Live
 from runtime.records import Records
 from runtime.spec.config import OciConfig
@@ -206,7 +207,7 @@ def _working(
             stderr=subprocess.PIPE,
             pass_fds=() if pidfd is None else (pidfd,),
             cwd="/",
-            env={"LC_ALL": "C.UTF-8"},
+            env=_environment(),
             bufsize=0,
         )
     finally:
@@ -222,6 +223,11 @@ def _working(
         complaint = _end(helper, complete=complete)
     if helper.returncode != 0:
         raise _error(complaint, helper.returncode, path)
+
+
+def _environment() -> dict[str, str]:
+    """Return all that the helper has of an environment; what we were told to do without, it does without, too."""
+    return {"LC_ALL": "C.UTF-8", NO_OPENAT2_VARIABLE: os.environ.get(NO_OPENAT2_VARIABLE, "")}
 
 
 def _end(helper: subprocess.Popen[bytes], *, complete: bool) -> bytes:

@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 
 from runtime.api import ContainerId, KernelRefused, NotFound, RuntimeFault
+from runtime.linux.openat2 import NO_OPENAT2_VARIABLE
 from tests.support.live import Live, live
 from tests.support.needs import needs
 from tests.support.waiting import eventually
@@ -27,8 +28,13 @@ ROUNDS = 30
 SECRET = b"the host's own\n"
 
 
-@pytest.fixture
-def box(root_dir: Path) -> Iterator[Live]:
+@pytest.fixture(params=["openat2", "walk"])
+def box(
+    request: pytest.FixtureRequest, root_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Live]:
+    """A runtime whose keeper and whose helpers have openat2, or do without."""
+    if request.param == "walk":
+        monkeypatch.setenv(NO_OPENAT2_VARIABLE, "1")
     host = root_dir / "host"
     host.mkdir()
     (host / "file").write_bytes(SECRET)
@@ -164,6 +170,10 @@ def test_the_helper_is_nobody_in_the_container_and_has_little(box: Live) -> None
     first = Path(f"/proc/{box.pid(container)}/root").stat()
     assert (root.st_dev, root.st_ino) == (first.st_dev, first.st_ino)
     assert "memfd:trice-copy" in os.readlink(f"/proc/{helper}/exe")
+    asked = os.environ.get(NO_OPENAT2_VARIABLE, "")
+    assert Path(f"/proc/{helper}/environ").read_bytes() == (
+        f"LC_ALL=C.UTF-8\0{NO_OPENAT2_VARIABLE}={asked}\0".encode()
+    )
     inside = box.runtime.top(container)
     assert helper not in {info.pid for info in inside}
     del stream
