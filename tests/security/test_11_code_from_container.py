@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.busybox import busybox_rootfs
-from tests.support.launching import a_config, launch_one, without
+from tests.support.launching import REPOSITORY, a_config, launch_one, without
 from tests.support.needs import needs
 
 pytestmark = needs("root", "busybox")
@@ -30,7 +30,7 @@ def hostile(root_dir: Path) -> Path:
     """A root with a trap at every path that our interpreter and the C library would look at."""
     rootfs = busybox_rootfs(root_dir / "rootfs")
     places = [Path(path) for path in sys.path if path.startswith("/")]
-    for place in {*places, Path("/work/main")}:
+    for place in {*places, REPOSITORY}:
         folder = rootfs / str(place).lstrip("/")
         folder.mkdir(parents=True, exist_ok=True)
         for name in ("colorsys", "encodings", "idna", "pwd", "zlib", "codecs"):

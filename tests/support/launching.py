@@ -166,8 +166,8 @@ def without(folder: Path, *changes: tuple[str, str, str]) -> Path:
     """
     folder.mkdir(parents=True)
     ignore = shutil.ignore_patterns("__pycache__")
-    shutil.copytree(REPOSITORY / "runtime", folder / "runtime", ignore=ignore)
-    shutil.copytree(REPOSITORY / "tests/support", folder / "tests/support", ignore=ignore)
+    for package in ("runtime", "orchestrator", "tests/support"):
+        shutil.copytree(REPOSITORY / package, folder / package, ignore=ignore)
     (folder / "tests/__init__.py").touch()
     for name, text, replacement in changes:
         path = folder / name
