@@ -40,7 +40,9 @@ def container_inspection(
         "Platform": "linux",
         "LogPath": log_path,
         "Mounts": [_mount(each.kind, each.source, each.target, is_writable=not each.is_read_only)
-                   for each in (request.mounts if request else ())],
+                   for each in (request.mounts if request else ())]
+                  + [_mount("tmpfs", each.source, each.target, is_writable=False)
+                     for each in (request.files if request else ())],
         "HostConfig": _host_config(state.limits, request),
         "Config": _config(state, request, image.config if image else ImageConfig()),
         "NetworkSettings": {"Ports": {}, "Networks": {}},

@@ -30,6 +30,8 @@ from orchestrator.daemon.verb_routes import remove_ended
 from orchestrator.errors import OrchestratorError
 from orchestrator.manager import MANAGER_ARGV
 from orchestrator.run.clock import SystemClock
+from orchestrator.run.contents import StoredContents
+from orchestrator.run.records import LOCAL_NODE
 from orchestrator.run.supervisor import Supervisor
 from orchestrator.store.sqlite import SqliteStore
 from orchestrator.version import VERSION
@@ -54,10 +56,11 @@ def main() -> int:
             return 1
         stack.callback(os.close, lock)
         try:
-            runtime = open_runtime(paths, manager_argv=MANAGER_ARGV)
-            stack.callback(runtime.close)
             store = SqliteStore(paths.state_db)
             stack.callback(store.close)
+            contents = StoredContents(store, node=LOCAL_NODE)
+            runtime = open_runtime(paths, manager_argv=MANAGER_ARGV, contents=contents)
+            stack.callback(runtime.close)
         except (RuntimeFault, OrchestratorError, OSError) as error:
             log.error("cannot start: %s", error)  # noqa: TRY400 - one line for people; it is not a defect
             return 1

@@ -20,6 +20,9 @@ Condition: TypeAlias = Callable[[Node], str]
 RUNTIMES = ("", "trice", "runc", "crun")
 """Names that people give to an ordinary OCI runtime; trice is what runs it in any case."""
 
+MAX_ID = (1 << 32) - 2
+"""The largest number that a user or a group can have."""
+
 _ARCHITECTURES = (
     (("amd64", "x86_64", "x86-64"), r"/v[1-4]"),
     (("arm64", "aarch64"), r"/v[89]"),
@@ -85,6 +88,14 @@ def device(node: Node) -> str:
     if target and not target.startswith("/dev/"):
         return f"{target!r} is not below the container's /dev"
     return f"{allowed!r} is not of r, w, m" if set(allowed) - set("rwm") else ""
+
+
+def owner(node: Node) -> str:
+    """A user or group of a file: the container's own names are not known yet."""
+    text = _text(node)
+    if text.isascii() and text.isdigit() and int(text) <= MAX_ID:
+        return ""
+    return f"{text!r} is no number from 0 to {MAX_ID}, and names are not looked up here"
 
 
 def runtime(node: Node) -> str:

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 
 from orchestrator.errors import LoadErrors, Problem
+from orchestrator.load.files import files, lacking
 from orchestrator.load.inforce import review
 from orchestrator.load.normalise import services_of
 from orchestrator.load.ports import exposed_ports
@@ -39,6 +40,7 @@ from orchestrator.load.tree import (
     plain,
 )
 from orchestrator.load.validate import validate
+from orchestrator.model.container import File
 from orchestrator.model.project import (
     Bootstrap,
     Condition,
@@ -62,8 +64,12 @@ def decode_project(
     working_dir: str,
     config_files: Iterable[str],
     environment_files: Iterable[str],
+    contents: Mapping[str, str] = MappingProxyType({}),
 ) -> Project:
-    """Return the project that the canonical, normalised and checked tree is."""
+    """Return the project that the canonical, normalised and checked tree is.
+
+    `contents` are those of configs and secrets that variables hold (`files.contents`).
+    """
     name = ProjectName(_text(tree, "name") or "")
     services = services_of(tree)
     document = plain(tree)
@@ -71,12 +77,18 @@ def decode_project(
     return Project(
         name=name,
         services=MappingProxyType(
-            {ServiceName(key): _service(key, services[key], name) for key in sorted(services)}
+            {
+                ServiceName(key): _service(
+                    key, services[key], name, files(services[key], tree, contents)
+                )
+                for key in sorted(services)
+            }
         ),
         working_dir=working_dir,
         config_files=tuple(config_files),
         environment_files=tuple(environment_files),
         document=MappingProxyType(document),
+        contents=MappingProxyType(dict(contents)),
     )
 
 
@@ -89,7 +101,7 @@ def encode_project(project: Project) -> dict[str, object]:
         "config_files": list(project.config_files),
         "environment_files": list(project.environment_files),
         "document": dict(project.document),
-    }
+    } | ({"contents": dict(project.contents)} if project.contents else {})
 
 
 def decode_document(document: object, *, machine: str = "") -> Project:
@@ -112,13 +124,15 @@ def decode_document(document: object, *, machine: str = "") -> Project:
     if _text(tree, "name") in (None, "") or _text(tree, "name") != document.get("name"):
         findings.problem(NOWHERE, ("name",), "missing, or not the name of the document")
     findings.raise_problems()
-    if refused := review(tree, machine=machine).refused:
+    contents = _contents(document)
+    if refused := (*review(tree, machine=machine).refused, *lacking(tree, contents)):
         raise LoadErrors(*refused)
     return decode_project(
         tree,
         working_dir=_field(document, "working_dir"),
         config_files=_fields(document, "config_files"),
         environment_files=_fields(document, "environment_files"),
+        contents=contents,
     )
 
 
@@ -140,10 +154,17 @@ def _fields(document: Mapping[str, object], key: str) -> tuple[str, ...]:
     return tuple(value)
 
 
+def _contents(document: Mapping[str, object]) -> Mapping[str, str]:
+    found = document.get("contents", {})
+    if not isinstance(found, Mapping) or not all(isinstance(text, str) for text in found.values()):
+        raise _bad("not a project document: contents are not strings by name")
+    return found
+
+
 # One service
 
 
-def _service(name: str, node: Map, project: ProjectName) -> Service:
+def _service(name: str, node: Map, project: ProjectName, files: tuple[File, ...]) -> Service:
     grace = _text(node, "stop_grace_period")
     return Service(
         name=ServiceName(name),
@@ -164,6 +185,7 @@ def _service(name: str, node: Map, project: ProjectName) -> Service:
         limits=limits(node),
         is_read_only=is_true(node.get("read_only")),
         mounts=tmpfs_mounts(node),
+        files=files,
         init=is_true(node.get("init")),
         tty=is_true(node.get("tty")),
         open_stdin=is_true(node.get("stdin_open")),

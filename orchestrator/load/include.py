@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from orchestrator.load.discover import read_text
 from orchestrator.load.dotenv import parse_env
 from orchestrator.load.environment import Environment, Variable
+from orchestrator.load.files import note_variables
 from orchestrator.load.normalise import resolve_variables
 from orchestrator.load.paths import absolute, parent
 from orchestrator.load.tree import List, Map, Node, Path, Scalar, with_entries
@@ -74,6 +75,7 @@ def _model(entry: Map, path: Path, loader: ModelLoader, setting: Setting) -> Map
     model = loader.model(documents, inner)
     taken = {key: node for key, node in model.entries.items() if key in _TAKEN}
     model = with_entries(model, taken)
+    note_variables(model, environment, loader.noted)
     resolved = resolve_variables(model, environment)
     resolved = loader.trace.resolved(model, resolved, environment)
     return loader.trace.included(resolved, files[0][1].place)

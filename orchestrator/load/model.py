@@ -17,6 +17,7 @@ from orchestrator.load.canonical import canonicalise
 from orchestrator.load.discover import STDIN, read_bytes
 from orchestrator.load.environment import Environment
 from orchestrator.load.extends import Extender
+from orchestrator.load.files import Noted
 from orchestrator.load.include import included_models
 from orchestrator.load.interpolate import interpolate
 from orchestrator.load.merge import merge, reset
@@ -55,6 +56,7 @@ class ModelLoader:
         self._start = source.working_directory()
         self._home = source.environment().get("HOME")
         self._files = 0
+        self.noted: Noted = {}
 
     def documents(self, path: str) -> tuple[Map, ...]:
         """Return the documents of a file, as they are written."""

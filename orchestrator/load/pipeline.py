@@ -19,6 +19,7 @@ from orchestrator.load.contents import fold_files
 from orchestrator.load.decode import decode_project
 from orchestrator.load.discover import STDIN, Found, discover, given_name, normal_name
 from orchestrator.load.environment import Environment
+from orchestrator.load.files import contents, lacking, note_variables
 from orchestrator.load.inforce import Review, review
 from orchestrator.load.interpolate import TemplateError, substitute
 from orchestrator.load.model import ModelLoader, Setting
@@ -53,6 +54,7 @@ def load(request: LoadRequest, source: Source) -> Loaded:
         working_dir=stack.found.directory,
         config_files=stack.found.files,
         environment_files=stack.found.env_files,
+        contents=stack.contents,
     )
     return Loaded(
         project=project,
@@ -97,12 +99,15 @@ def _load(request: LoadRequest, source: Source, trace: Trace, findings: Findings
     tree = _named(tree, name, phases, trace)
     is_whole = replace(phases, keeps_unused=False) == Phases()
     found_in_it = review(tree, machine=source.machine()) if is_whole else Review()
+    note_variables(tree, environment, loader.noted)
+    held = contents(tree, loader.noted)
     return Stack(
         name=name,
         tree=tree,
         found=found,
         warnings=tuple(dict.fromkeys((*findings.warnings, *found_in_it.kept))),
-        refused=found_in_it.refused,
+        refused=(*found_in_it.refused, *(lacking(tree, held) if is_whole else ())),
+        contents=MappingProxyType(held),
         consulted=MappingProxyType(environment.consulted),
         environment=MappingProxyType(environment.flat()),
     )

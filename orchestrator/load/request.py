@@ -94,6 +94,8 @@ class Stack:
     """As in `Loaded`; empty where a phase was left out."""
     consulted: Mapping[str, str | None]
     environment: Mapping[str, str]
+    contents: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}), repr=False)
+    """What variables hold for configs and secrets, as in `Project`."""
 
     @property
     def document(self) -> dict[str, Plain]:

@@ -77,7 +77,12 @@ HEALTH = "trice makes no health checks yet: take it away, or write `disable: tru
 HEALTHY = "trice makes no health checks yet; write service_started"
 HOOKS = "trice runs no hooks yet: run it by hand, with `trice exec` or `trice run`"
 VOLUMES = "trice has no volumes yet: `tmpfs` holds what may be lost with the container"
-FILES = "trice mounts no configs and secrets yet: put the file into the image"
+NO_STORE = (
+    "trice keeps no configs and secrets of its own: name a `file` or an `environment` variable"
+)
+NO_DRIVER = "trice reads a file or a variable, and drives no store of secrets"
+NO_TEMPLATES = "trice expands no templates in files: have them expanded beforehand"
+UNSEEN = "nothing outside of the project sees a config or a secret"
 MODELS = "needs a program that runs language models, and trice drives none"
 PROVIDERS = (
     "trice drives no providers yet: start what it provides by hand, and take the service away"
@@ -132,6 +137,20 @@ _IN_FORCE = """
     deploy.replicas deploy.resources.limits deploy.resources.reservations.memory
     deploy.restart_policy.condition deploy.restart_policy.max_attempts attach
 """
+_FILE: dict[str, Standing] = {
+    "source": InForce(),
+    "target": InForce(),
+    "uid": InForce(attributes.owner, "names of users"),
+    "gid": InForce(attributes.owner, "names of groups"),
+    "mode": InForce(),
+}
+"""A config or a secret as a service is given it."""
+_DEFINITION: dict[str, Standing] = {
+    "name": Kept(UNSEEN),
+    "labels": Kept(UNSEEN),
+    "external": Refused(NO_STORE, spares=_is(False), but="`false`"),
+    "template_driver": Refused(NO_TEMPLATES),
+}
 _HELD: dict[str, Standing] = dict.fromkeys(_IN_FORCE.split(), InForce())
 _SERVICE: dict[str, Standing] = {
     **_HELD,
@@ -212,8 +231,11 @@ _SERVICE: dict[str, Standing] = {
     # Storage, logs
     "volumes": Refused(VOLUMES),
     "volumes_from": Refused(VOLUMES),
-    "configs": Refused(FILES),
-    "secrets": Refused(FILES),
+    **{
+        f"{section}.*.{key}": standing
+        for section in ("configs", "secrets")
+        for key, standing in _FILE.items()
+    },
     "logging.driver": InForce(
         only("json-file", "local", "", why="trice keeps logs itself; write json-file"),
         "drivers other than json-file and local",
@@ -234,8 +256,15 @@ _TOP: dict[str, Standing] = {
     "networks.*": Refused(NETWORKS),
     "networks.default": Refused(NETWORKS, spares=_has_only_a_name),
     "volumes": Refused(VOLUMES),
-    "configs": Refused(FILES),
-    "secrets": Refused(FILES),
+    **{f"configs.*.{key}": InForce() for key in ("file", "environment", "content")},
+    **{f"secrets.*.{key}": InForce() for key in ("file", "environment")},
+    **{
+        f"{section}.*.{key}": standing
+        for section in ("configs", "secrets")
+        for key, standing in _DEFINITION.items()
+    },
+    "secrets.*.driver": Refused(NO_DRIVER),
+    "secrets.*.driver_opts": Refused(NO_DRIVER),
     "models": Refused(MODELS),
 }
 

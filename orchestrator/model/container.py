@@ -12,6 +12,7 @@ from runtime.api import (
     Blkio,
     BlkioDevice,
     Device,
+    File,
     Limits,
     Mount,
     Namespaces,
@@ -21,7 +22,7 @@ from runtime.api import (
 
 __all__ = [
     "CAPABILITIES", "DEFAULT_NAMESPACES", "DEFAULT_SECURITY", "NO_LIMITS", "RESOURCE_LIMITS", "Blkio", "BlkioDevice",
-    "Device", "Limits", "Mount", "Namespaces", "Security", "is_namespaced_sysctl",
+    "Device", "File", "Limits", "Mount", "Namespaces", "Security", "is_namespaced_sysctl",
 ]  # fmt: skip
 
 DEFAULT_SECURITY = Security()

@@ -17,6 +17,7 @@ from orchestrator.model.container import (
     DEFAULT_SECURITY,
     NO_LIMITS,
     Device,
+    File,
     Limits,
     Mount,
     Namespaces,
@@ -103,6 +104,8 @@ class Service:
     limits: Limits = NO_LIMITS
     is_read_only: bool = False
     mounts: tuple[Mount, ...] = ()
+    files: tuple[File, ...] = ()
+    """Its configs, then its secrets."""
     init: bool = False
     tty: bool = False
     open_stdin: bool = False
@@ -142,3 +145,5 @@ class Project:
     """Only those given by --env-file."""
     document: Mapping[str, object] = field(default_factory=lambda: MappingProxyType({}))
     """The canonical tree this was decoded from, as plain JSON values: what `config` prints and the store keeps."""
+    contents: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}), repr=False)
+    """What variables hold for configs and secrets, by `secrets.NAME`; goes with the document, and is never shown."""

@@ -50,6 +50,11 @@ class Desired:
     manager)."""
     digests: Mapping[ServiceName, str] = field(default_factory=lambda: MappingProxyType({}))
     """config-hash of every service of the project (orchestrator.load.digest)."""
+    contents: Mapping[ServiceName, Mapping[str, str]] = field(
+        default_factory=lambda: MappingProxyType({})
+    )
+    """Digests of what the files hold that a service is given, by service and name of the file, as
+    they were when this revision was made."""
     goals: Mapping[ServiceName, State] = field(default_factory=lambda: MappingProxyType({}))
     """Services that somebody asked for; a service that is not here is left as it is."""
     asked: frozenset[ServiceName] = frozenset()

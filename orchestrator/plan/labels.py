@@ -22,12 +22,21 @@ SLUG = PREFIX + "slug"
 """On one-off containers: what their names end with."""
 REVISION = "trice.revision"
 """The revision of the project that made the container."""
+CONTENTS = "trice.contents"
+"""Digests of what the files held that the container was made to be given."""
 BUILD = "trice.build"
 """On images: digest of what the image was built from."""
 
 
 def container_labels(
-    project: Project, service: Service, *, number: int, digest: str, revision: int, version: str
+    project: Project,
+    service: Service,
+    *,
+    number: int,
+    digest: str,
+    contents: Mapping[str, str],
+    revision: int,
+    version: str,
 ) -> dict[str, str]:
     """Return all labels of one container but the image's, which may not be known yet."""
     labels = dict(service.labels)
@@ -45,6 +54,8 @@ def container_labels(
     }
     if project.environment_files:
         labels[ENVIRONMENT_FILE] = ",".join(project.environment_files)
+    if contents:
+        labels[CONTENTS] = ",".join(f"{name}={contents[name]}" for name in sorted(contents))
     return labels
 
 
@@ -59,6 +70,12 @@ def recorded_dependencies(labels: Mapping[str, str]) -> frozenset[ServiceName]:
     """Return the services that a container was made to depend on."""
     parts = labels.get(DEPENDS_ON, "").split(",")
     return frozenset(ServiceName(part.partition(":")[0]) for part in parts if part)
+
+
+def recorded_contents(labels: Mapping[str, str]) -> Mapping[str, str]:
+    """Return the digests of the files that a container was made to be given, by the files' names."""
+    parts = (part.partition("=") for part in labels.get(CONTENTS, "").split(","))
+    return {name: digest for name, _, digest in parts}
 
 
 def positive(labels: Mapping[str, str], key: str) -> int:

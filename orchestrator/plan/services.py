@@ -193,12 +193,14 @@ class _Maker:
                 service,
                 number=number,
                 digest=desired.digests.get(service.name, ""),
+                contents=desired.contents.get(service.name, {}),
                 revision=desired.revision.number,
                 version=self.policy.version,
             ),
             annotations=service.annotations,
             limits=service.limits,
             mounts=service.mounts,
+            files=service.files,
             is_read_only=service.is_read_only,
             exposed=service.exposed,
             stop_signal=service.stop_signal,
@@ -279,9 +281,24 @@ def _divergence(
     was, now = state.labels.get(labels.CONFIG_HASH, ""), desired.digests.get(service.name, "")
     if was != now:
         return f"config of {service.name} changed (digest {_short(was)}→{_short(now)})"
+    if changed := _changed_contents(state.labels, desired.contents.get(service.name, {})):
+        return changed
     if image is not None and state.image != image.id:
         return f"image of {service.name} changed ({_short(state.image)}→{_short(image.id)})"
     return ""
+
+
+def _changed_contents(marks: Mapping[str, str], now: Mapping[str, str]) -> str:
+    """Return which of its files hold something else than when it was made, or the empty text."""
+    was = labels.recorded_contents(marks)
+    changed = [_called(name) for name in sorted(now) if was.get(name) != now[name]]
+    return f"{', '.join(changed)} changed" if changed else ""
+
+
+def _called(file: str) -> str:
+    """Return `secrets.db` as people say it: secret db."""
+    section, _, name = file.partition(".")
+    return f"{section.removesuffix('s')} {name}"
 
 
 def _fit(

@@ -5,6 +5,8 @@
     node/<node>/project/<name>/met                 number of the revision that was reached last
     node/<node>/project/<name>/memory              what cannot be observed: attempts, stops by hand
     node/<node>/project/<name>/history/<number>    what was decided and why, the last 200
+    node/<node>/contents/<container>               what files hold that it was given as such
+    node/<node>/digest-key                         key of the digests of contents
 
 A reader refuses a version that it does not know and tells of it.
 """
@@ -25,6 +27,7 @@ from orchestrator.plan.restart import Memory, Tally
 from runtime.api import ContainerId
 
 VERSION = 1
+LOCAL_NODE = "local"
 HISTORY_LENGTH = 200
 
 
@@ -44,8 +47,14 @@ class StoredDesired(msgspec.Struct, kw_only=True):
     settled: list[str]
     scale: dict[str, int]
     recreate: list[str]
+    contents: dict[str, dict[str, str]] = {}
     is_remove_orphans: bool
     grace_ns: int | None
+
+
+class StoredContents(msgspec.Struct, kw_only=True):
+    version: int
+    files: dict[str, bytes]
 
 
 class StoredMemory(msgspec.Struct, kw_only=True):
@@ -70,7 +79,7 @@ class StoredHistory(msgspec.Struct, kw_only=True):
 
 
 # Known from now on: a Struct's first use by several threads at once crashes msgspec (0.22).
-for _kind in (StoredDesired, StoredMemory, StoredHistory):
+for _kind in (StoredDesired, StoredMemory, StoredHistory, StoredContents):
     msgspec.json.Decoder(_kind)
 
 
@@ -83,7 +92,7 @@ class Loader:
     digests: Callable[[Project], Mapping[ServiceName, str]]
 
 
-_Stored = TypeVar("_Stored", StoredDesired, StoredMemory, StoredHistory)
+_Stored = TypeVar("_Stored", StoredDesired, StoredMemory, StoredHistory, StoredContents)
 
 
 def projects_prefix(node: str) -> str:
@@ -92,6 +101,14 @@ def projects_prefix(node: str) -> str:
 
 def boot_key(node: str) -> str:
     return f"node/{node}/boot"
+
+
+def contents_key(node: str, container: ContainerId) -> str:
+    return f"node/{node}/contents/{container}"
+
+
+def digest_key(node: str) -> str:
+    return f"node/{node}/digest-key"
 
 
 def desired_key(node: str, name: str) -> str:
@@ -128,6 +145,7 @@ def encode_desired(desired: Desired, *, loader: Loader) -> bytes:
             settled=sorted(desired.settled),
             scale={str(name): count for name, count in desired.scale.items()},
             recreate=sorted(desired.recreate),
+            contents={str(name): dict(each) for name, each in desired.contents.items()},
             is_remove_orphans=desired.is_remove_orphans,
             grace_ns=desired.grace_ns,
         )
@@ -150,6 +168,9 @@ def decode_desired(value: bytes, *, loader: Loader) -> Desired:
         settled=_names(stored.settled),
         scale=MappingProxyType({ServiceName(name): n for name, n in stored.scale.items()}),
         recreate=_names(stored.recreate),
+        contents=MappingProxyType(
+            {ServiceName(name): each for name, each in stored.contents.items()}
+        ),
         is_remove_orphans=stored.is_remove_orphans,
         grace_ns=stored.grace_ns,
     )
@@ -163,6 +184,14 @@ def encode_memory(memory: Memory) -> bytes:
 def decode_memory(value: bytes) -> Memory:
     stored = _read(value, StoredMemory)
     return MappingProxyType({ContainerId(name): each for name, each in stored.tallies.items()})
+
+
+def encode_contents(contents: Mapping[str, bytes]) -> bytes:
+    return msgspec.json.encode(StoredContents(version=VERSION, files=dict(contents)))
+
+
+def decode_contents(value: bytes) -> Mapping[str, bytes]:
+    return _read(value, StoredContents).files
 
 
 def encode_history(record: StoredHistory) -> bytes:

@@ -40,10 +40,11 @@ from orchestrator.run.announce import (
 from orchestrator.run.bus import wake_of
 from orchestrator.run.by_hand import hold, is_ending, stop_rest
 from orchestrator.run.clock import Clock
+from orchestrator.run.contents import content_digests
 from orchestrator.run.execute import execute
 from orchestrator.run.held import HeldProject, Machine, MakeDesired, Prepared
 from orchestrator.run.loading import default_loader, restore_projects
-from orchestrator.run.records import Loader
+from orchestrator.run.records import LOCAL_NODE, Loader
 from orchestrator.run.view import HistoryEntry, Outcome, ProjectView
 from orchestrator.run.worker import Waiter, Worker, failure_line, obstacle
 from orchestrator.store.backend import Store
@@ -70,7 +71,7 @@ class Supervisor:
         store: Store,
         *,
         clock: Clock,
-        node: str = "local",
+        node: str = LOCAL_NODE,
         parallelism: int = 8,
         policy: Policy = DEFAULT_POLICY,
         loader: Loader | None = None,
@@ -351,6 +352,7 @@ class Supervisor:
         loader = machine.loader
         project = loader.decode(document)
         digests = loader.digests(project)
+        contents = content_digests(project, machine.store, node=machine.node)
 
         def make(previous: Desired | None, _observed: Observed) -> Desired:
             return bring_up(
@@ -358,6 +360,7 @@ class Supervisor:
                 project,
                 node=machine.node,
                 digests=digests,
+                contents=contents,
                 services=services,
                 options=options,
                 at_ns=machine.clock.now_ns(),

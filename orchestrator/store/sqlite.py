@@ -146,6 +146,8 @@ class SqliteStore:
         connection = self._connection
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = FULL")
+        # What is deleted, contents of secrets too, is overwritten and not just let go of.
+        connection.execute("PRAGMA secure_delete = ON")
         if connection.execute("PRAGMA quick_check(1)").fetchone()[0] != "ok":
             raise sqlite3.DatabaseError("its pages are inconsistent")
         version = self._format()

@@ -12,7 +12,7 @@ from orchestrator.errors import LoadErrors
 from orchestrator.load.pipeline import load
 from orchestrator.load.render import to_json, to_yaml
 from orchestrator.load.request import Loaded, LoadRequest
-from orchestrator.load.support import GPUS, PORTS
+from orchestrator.load.support import GPUS, PORTS, UNSEEN
 from tests.support.memory_source import MemorySource
 
 RESOURCES = """
@@ -230,7 +230,9 @@ secrets: {s: {name: named, file: ~/s}}
         "secrets": {"s": {"name": "named", "file": "/home/u/s"}},
     }
     assert [str(warning) for warning in loaded.warnings] == [
-        "compose.yaml:3:31: networks.b.external: deprecated; write `external: true` and `name:`"
+        "compose.yaml:3:31: networks.b.external: deprecated; write `external: true` and `name:`",
+        f"compose.yaml:5:26: configs.c.labels: has no effect: {UNSEEN}",
+        f"compose.yaml:6:15: secrets.s.name: has no effect: {UNSEEN}",
     ]
 
 

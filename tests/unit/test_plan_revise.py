@@ -10,7 +10,7 @@ from orchestrator.errors import NotFoundError, PlanConflict
 from orchestrator.model.project import ProjectName, Service, ServiceName
 from orchestrator.plan.desired import Desired, DownOptions, State, UpOptions
 from orchestrator.plan.restart import Tally
-from orchestrator.plan.revise import asked_again, bring_up, is_same_wish, take_down
+from orchestrator.plan.revise import asked_again, bring_up, is_same_wish, start_again, take_down
 from tests.support.manual_clock import EPOCH_NS
 from tests.support.stacks import a_container, a_project, a_service, digest_of, exited, needs, seeing
 
@@ -149,3 +149,11 @@ def test_same_wish_is_told_from_another_one() -> None:
     assert not is_same_wish(first, up(first, force_recreate=True))
     assert not is_same_wish(first, up(first, scale={"x": 2}))
     assert not is_same_wish(first, up(first, services=(*THREE, a_service("y"))))
+
+
+def test_what_files_hold_is_part_of_the_wish_and_stays_until_the_next_up() -> None:
+    first = replace(up(None), contents={ServiceName("db"): {"secrets.a": "1"}})
+    assert is_same_wish(first, replace(first, revision=up(first).revision))
+    assert not is_same_wish(first, replace(first, contents={ServiceName("db"): {"secrets.a": "2"}}))
+    again = start_again(first, {ServiceName("db"): 1}, services=(), author="", cause="", at_ns=0)
+    assert again.contents == first.contents

@@ -12,7 +12,7 @@ from orchestrator.plan import labels
 from orchestrator.plan.action import CreateContainer, StopContainer
 from orchestrator.plan.desired import State
 from orchestrator.plan.services import build_inputs
-from runtime.api import ContainerId, Digest, Limits, Namespaces, Status
+from runtime.api import ContainerId, Digest, File, Limits, Namespaces, Status
 from tests.support.planning import lines, plan, text
 from tests.support.stacks import (
     APP,
@@ -119,6 +119,33 @@ def test_changed_config_recreates_in_place_and_in_order() -> None:
         "start demo-web-1: config of web changed (digest 9999→4b5e)"
         " (after create demo-web-1, start demo-db-1)",
     )
+
+
+def test_changed_contents_recreate_and_name_what_changed() -> None:
+    web = a_service("web", files=(File(name="secrets.db_password", target="/x", source="/y"),))
+    now = {"secrets.db_password": "ab", "configs.app": "cd", "configs.b.c": "ef"}
+    desired = wanting(web, a_service("db"), contents={ServiceName("web"): now})
+    was = "configs.app=cd,configs.b.c=ef,secrets.db_password="
+    observed = seeing(a_container("web", extra={labels.CONTENTS: f"{was}00"}), a_container("db"))
+    assert text(desired, observed) == lines(
+        "stop demo-web-1: secret db_password changed",
+        "remove demo-web-1: secret db_password changed (after stop demo-web-1)",
+        "create demo-web-1: secret db_password changed (after remove demo-web-1)",
+        "start demo-web-1: secret db_password changed (after create demo-web-1)",
+    )
+    (request,) = (
+        action.request
+        for action in plan(desired, observed).actions
+        if isinstance(action, CreateContainer)
+    )
+    assert request.labels[labels.CONTENTS] == f"{was}ab"
+    assert request.files == web.files
+    same = seeing(a_container("web", extra={labels.CONTENTS: f"{was}ab"}), a_container("db"))
+    assert text(desired, same) == "nothing to do"
+    found = text(desired, seeing(a_container("web"), a_container("db")))
+    assert "config app, config b.c, secret db_password changed" in found
+    kept = replace(desired, settled=frozenset({ServiceName("web")}))
+    assert text(kept, observed) == "nothing to do"
 
 
 def test_changed_dependency_leaves_its_dependents_running() -> None:
