@@ -192,12 +192,13 @@ def _key_words() -> list[str]:
     return [*STACK.keys, *service, "x-a", "condition", "path", "limits", "resources"]
 
 
+KEY_WORDS = _key_words()
 TREES = st.recursive(
     st.none() | st.booleans() | st.integers(-2, 70000) | st.floats()
     | st.text(alphabet="a1:/.=$ {}-", max_size=8)
     | st.sampled_from(["service_started", "64m", "10s", "no", "80:80", "a:/b:ro", "${A:-b}"]),
     lambda inner: st.lists(inner, max_size=3)
-    | st.dictionaries(st.sampled_from(_key_words()) | st.text(max_size=3), inner, max_size=4),
+    | st.dictionaries(st.sampled_from(KEY_WORDS) | st.text(max_size=3), inner, max_size=4),
     max_leaves=15,
 )  # fmt: skip
 
@@ -209,7 +210,7 @@ def test_random_documents_never_crash(document: dict[str, object]) -> None:
 
 
 @settings(suppress_health_check=[HealthCheck.too_slow])
-@given(st.dictionaries(st.sampled_from(_key_words()), TREES, max_size=3))
+@given(st.dictionaries(st.sampled_from(KEY_WORDS), TREES, max_size=3))
 def test_random_services_never_crash(body: dict[str, object]) -> None:
     run(yaml.safe_dump({"services": {"web": {"image": "i", **body}}}, allow_unicode=True))
 
