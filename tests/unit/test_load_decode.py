@@ -8,7 +8,6 @@ import pytest
 
 from orchestrator.errors import LoadErrors, Problem
 from orchestrator.load.decode import decode_document, encode_project, restart_policy
-from orchestrator.load.digest import config_digest, digests
 from orchestrator.load.inforce import review
 from orchestrator.load.pipeline import load
 from orchestrator.load.request import Loaded, LoadRequest
@@ -213,64 +212,6 @@ def test_other_documents_are_refused(document: object, message: str) -> None:
     with pytest.raises(LoadErrors) as caught:
         decode_document(document)
     assert str(caught.value) == message
-
-
-# Digests
-
-
-def digest(body: str) -> str:
-    project = loaded(f"services: {{web: {body}, db: {{image: j}}}}").project
-    return digests(project)[ServiceName("web")]
-
-
-def test_golden_digest() -> None:
-    """A change here makes every container of every user anew: raise CANONICAL_VERSION knowingly."""
-    assert digest("{image: i, command: a b, environment: {B: 1, A: 2}, mem_limit: 1m}") == (
-        "2098513eef39700b6eab071dbcb32c6b93d7811c1b78e45bdc8038c408ee6608"
-    )
-
-
-@pytest.mark.parametrize(
-    "body",
-    [
-        "{image: i, scale: 3}",
-        "{image: i, deploy: {replicas: 3}}",
-        "{image: i, depends_on: [db]}",
-        "{image: i, profiles: []}",
-        "{image: i, build: {x-bootstrap: {distribution: d, suite: s}}}",
-        "{image: i, x-foo: 1}",
-        "{image: i, environment: {}}",
-        "{image: i, read_only: false}",
-        "{image: i, command: null}",
-        "{image: i, deploy: null}",
-    ],
-)
-def test_what_does_not_change_the_digest(body: str) -> None:
-    assert digest(body) == digest("{image: i}")
-
-
-@pytest.mark.parametrize(
-    "body",
-    [
-        "{image: k}",
-        "{image: i, command: []}",
-        "{image: i, command: a}",
-        "{image: i, environment: {A: ''}}",
-        "{image: i, mem_limit: 1m}",
-        "{image: i, deploy: {resources: {limits: {memory: 1m}}}}",
-        "{image: i, read_only: true}",
-        "{image: i, labels: {a: b}}",
-    ],
-)
-def test_what_changes_the_digest(body: str) -> None:
-    assert digest(body) != digest("{image: i}")
-
-
-def test_the_digest_is_of_the_canonical_form() -> None:
-    assert digest("{image: i, environment: [B=1, A=2], mem_limit: 1024k}") == digest(
-        "{mem_limit: 1m, image: i, environment: {A: '2', B: 1}}"
-    )
-    assert config_digest({"b": 1, "a": 2}) == config_digest({"a": 2, "b": 1})
 
 
 # In force
