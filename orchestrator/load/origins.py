@@ -129,8 +129,12 @@ def is_short(node: Node) -> bool:
 
 def history_of_form(node: Node) -> tuple[Step, ...]:
     """Return the history of the text that a mapping in short form was."""
-    longest = max((history(scalar) for scalar in scalars(node)), key=len)
-    return tuple(step for step in longest if step.kind is not Kind.SHORT)
+    of_a_part = (Kind.SHORT, Kind.READ)
+    histories = (
+        tuple(step for step in history(scalar) if step.kind not in of_a_part)
+        for scalar in scalars(node)
+    )
+    return max(histories, key=len)
 
 
 def replaced(node: Node) -> Step:

@@ -417,6 +417,38 @@ user: "me"
     compose.yaml:1:11      included here
 """,
     ),
+    "a short form of many values": Case(
+        files={
+            "compose.yaml": """\
+services:
+  web:
+    image: i
+    ports: ["${PORT:-8080}:80", 443]
+    depends_on: [db]
+  db: {image: j}
+"""
+        },
+        asked="web",
+        says="""\
+services.web
+
+depends_on.db: {condition: "service_started", required: true}
+    compose.yaml:5:18  written as "db"
+
+image: "i"
+    compose.yaml:3:12  written here
+
+networks.default: null
+    default            left out: Compose's default
+
+ports[0]: {mode: "ingress", target: 80, published: "8080", protocol: "tcp"}
+    compose.yaml:4:13  written as "${PORT:-8080}:80"
+    nowhere            PORT is not set, so the default "8080"
+
+ports[1]: {mode: "ingress", target: 443, protocol: "tcp"}
+    compose.yaml:4:33  written as 443
+""",
+    ),
     "an alias and a merge key": Case(
         files={
             "compose.yaml": """\
