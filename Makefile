@@ -28,7 +28,7 @@ conformance: setup
 test-vm: setup
 	@./.ci/test-vm
 
-## make bench     ratios against crun (and docker/podman where installed), in one run
+## make bench     ratios against crun (and docker/podman where installed), config beside docker compose, in one run
 bench: setup
 	@.venv/bin/python -m tests.bench
 

@@ -13,7 +13,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from tests.bench import crun, ours
+from tests.bench import config, crun, ours
 from tests.bench.measure import Times, repeated, run_silently
 from tests.support.sandbox import end_groups, paths_of
 
@@ -56,6 +56,7 @@ def _measure(root: Path, count: int) -> None:
             f"full {full:.2f} (target {TARGET_FULL}: {_verdict(full, TARGET_FULL)})"
         )
     _resident(root, max(5, count // 5))
+    config.report(root, max(5, count // 5), _row)
 
 
 def _crun(root: Path, count: int) -> Times | None:
