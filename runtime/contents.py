@@ -8,6 +8,7 @@ A content is in no record, no config and no message; this module is where it pas
 
 from __future__ import annotations
 
+import posixpath
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -73,8 +74,11 @@ class GivenFiles:
 
 def check(request: ContainerRequest) -> None:
     """Raise InvalidSpec for a file that the container could not be given if it started now."""
-    check_targets([(each.name, each.target) for each in request.files])
-    for each in request.files:
+    targets = check_targets([(each.name, each.target) for each in request.files])
+    mounted = {posixpath.normpath(mount.target) for mount in request.mounts}
+    for each, target in zip(request.files, targets, strict=True):
+        if target in mounted:
+            raise InvalidSpec(each.name, f"something else is mounted at {target}, too")
         if not 0 <= each.uid <= _MAX_ID or not 0 <= each.gid <= _MAX_ID:
             raise InvalidSpec(each.name, f"owner {each.uid}:{each.gid} is out of range")
         if each.content is None:

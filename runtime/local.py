@@ -15,7 +15,7 @@ import logging
 import shutil
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from secrets import token_hex
 
@@ -36,6 +36,7 @@ from runtime.api import (
 )
 from runtime.cgroup import check_limits, open_hierarchy
 from runtime.container.compile import Rootfs, VolumePlaces, compile_program
+from runtime.container.compile_files import Placed
 from runtime.container.defaults import command_line, default_config
 from runtime.container.host_devices import with_host_devices
 from runtime.container.joining import joined
@@ -192,13 +193,14 @@ class LocalRuntime(LocalImages, Parts):
                 return
             self._finish_if_ended(record)
             record = self._records.get(container)
+            given = self._given.gather(container, record.request)
             self._killed.discard(container)
             record = msgspec.structs.replace(
                 record, attempt=record.attempt + 1, boot_id=self._facts.boot_id
             )
             self._records.update(record)
             try:
-                started = self._launch(record)
+                started = self._launch(record, *given)
                 self._note_filled(record)
             except LaunchFailed as failure:
                 self._record_failed_launch(record, failure)
@@ -210,10 +212,9 @@ class LocalRuntime(LocalImages, Parts):
                 self._changed.notify_all()
         self.emit("start", record)
 
-    def _launch(self, record: Record) -> Started:
+    def _launch(self, record: Record, files: Sequence[Placed], contents: bytes) -> Started:
         """Compile this attempt's program and have the keeper run it."""
         config = with_host_devices(self.config(record.id), record.request)
-        files, contents = self._given.gather(record.id, record.request)
         group = self._hierarchy.create(
             record.id,
             record.request.limits,

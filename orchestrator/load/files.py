@@ -75,7 +75,7 @@ def _file(entry: Node, name: str, definition: Map, folder: str, known: Mapping[s
         name=name,
         target=absolute(_text(entry, "target") or _text(entry, "source"), folder),
         source=source,
-        content=None if source else content.encode(errors="replace"),
+        content=None if source else content.encode(errors="surrogatepass"),
         uid=_number(entry, "uid"),
         gid=_number(entry, "gid"),
         mode=int(_text(entry, "mode") or _DEFAULT_MODE, 8),

@@ -101,7 +101,7 @@ def compile_program(
         *_before_root_ops(config, process, wait_fifo),
         *tree_ops(config, facts, rootfs, volumes),
         *_node_ops(config),
-        *file_ops(files),
+        *file_ops(files, (mount.destination for mount in config.mounts)),
         *(["read_only", path] for path in _paths(config.linux.readonly_paths, "readonlyPaths")),
         *_mask_ops(config),
         *_terminal_ops(process),

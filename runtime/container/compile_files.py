@@ -1,12 +1,14 @@
 """Files that a container is given as operations of a launch program. Pure: where they go and whose they are.
 
-What is below /run/secrets becomes one fresh file system there; every other file is the only one of a file system of its
-own, and bound on its target. Nothing is ever written into a file system that somebody else has a hand in.
+What is below /run/secrets becomes one fresh file system there, unless the user has mounted something there, too, which
+it would hide; every other file is the only one of a file system of its own, and bound on its target. Nothing is ever
+written into a file system that somebody else has a hand in.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import posixpath
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from runtime.container.compile_mounts import Op, clean_target
@@ -53,15 +55,23 @@ def check_targets(files: Sequence[tuple[str, str]]) -> tuple[str, ...]:
     return tuple(targets)
 
 
-def file_ops(files: Sequence[Placed]) -> Iterator[Op]:
-    """Yield the operations that make the files, after every mount that a target may lie in."""
+def file_ops(files: Sequence[Placed], mounted: Iterable[str]) -> Iterator[Op]:
+    """Yield the operations that make the files, after every mount that a target may lie in.
+
+    `mounted` are the targets of those mounts.
+    """
+    is_ours = not any(_is_secret(target) for target in mounted)
     targets = check_targets([(each.name, each.target) for each in files])
     secrets: list[str] = []
     for each, target in zip(files, targets, strict=True):
         text = f"{each.offset}+{each.size} {each.uid}:{each.gid} {each.mode & _READABLE:03o}"
-        if target.startswith(f"{SECRETS}/"):
+        if is_ours and _is_secret(target):
             secrets.append(f"{text} {target.removeprefix(f'{SECRETS}/')}")
         else:
             yield ["file", target, text]
     if secrets:
         yield ["files", SECRETS, [*secrets]]
+
+
+def _is_secret(target: str) -> bool:
+    return f"{posixpath.normpath(target)}/".startswith(f"{SECRETS}/")

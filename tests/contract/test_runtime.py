@@ -208,7 +208,8 @@ def test_files_are_given_at_each_start_and_told_of_without_what_they_hold(
             verb()
     with pytest.raises(InvalidSpec, match=r"^configs\.app: cannot read"):
         runtime.create(replace(request, name="two"))
-    assert not runtime.inspect(container).is_running
+    state = runtime.inspect(container)
+    assert (state.status, state.attempt) == (Status.EXITED, 2)  # no attempt was made
 
 
 def test_images_are_found_by_name_and_by_id(runtime: Runtime, image: ImageState) -> None:

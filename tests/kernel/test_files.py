@@ -47,6 +47,10 @@ def mounts_of(box: Live, container: ContainerId, target: str) -> list[list[str]]
     return [fields for fields in map(str.split, lines) if fields[4] == target]
 
 
+def kernel() -> tuple[int, ...]:
+    return tuple(int(part) for part in os.uname().release.split(".")[:2])
+
+
 def files_with(folder: Path, text: bytes) -> list[Path]:
     return [
         path
@@ -92,7 +96,7 @@ def test_each_lies_on_a_small_file_system_of_its_own_that_nothing_can_change(box
             assert {"ro", "nosuid", "nodev", "noexec"} <= {*options.split(",")}
             assert rest[rest.index("-") + 1] == "tmpfs"
             assert "size=8k" in rest[-1].split(",")
-            assert ("noswap" in rest[-1].split(",")) or os.uname().release < "6.4"
+            assert ("noswap" in rest[-1].split(",")) == (kernel() >= (6, 4))
         assert len(devices) == 3
         for change in (
             "echo x > /etc/a.conf",
@@ -193,6 +197,25 @@ def test_with_mounts_of_the_user_s_above_and_below(box: Live, tmp_path: Path) ->
         "app.conf": b"",
         "free": b"",
     }
+
+
+def test_in_volumes_there_are_empty_places_alone_and_their_own_files_stay_seen(box: Live) -> None:
+    mounts = (
+        Mount(kind="volume", target="/run/secrets", source="s"),
+        Mount(kind="volume", target="/etc/app", source="e"),
+    )
+    files = a_file("/run/secrets/key"), a_file("/etc/app/one/app.conf")
+    with given(box, *files, mounts=mounts) as made:
+        assert box.sh(made, "echo own > /run/secrets/own; cat /run/secrets/*").out == (
+            f"{SECRET.decode()}own\n"
+        )
+        assert box.sh(made, "cat /etc/app/one/app.conf").out == SECRET.decode()
+        assert files_with(box.root, SECRET[:12]) == []
+    for name, left in (("s", {"key": b"", "own": b"own\n"}), ("e", {"app.conf": b""})):
+        (folder,) = (path for path in box.root.rglob(f"volumes/{name}") if path.is_dir())
+        found = {path.name: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+        assert left.items() <= found.items()
+        box.runtime.remove_volume(name)
 
 
 def test_a_directory_in_the_way_is_told(box: Live) -> None:

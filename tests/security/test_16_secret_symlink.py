@@ -122,9 +122,9 @@ def test_links_planted_in_a_volume_lead_nowhere(
 def in_a_volume_with_a_link(
     rootfs: Path, root_dir: Path, victim: Path, *changes: tuple[str, str, str]
 ) -> tuple[str, str]:
-    """Return why a start fails with a link in the volume at /run/secrets, and what the victim has then."""
-    replace_by_link(root_dir / "volume/key", str(victim / "key"))
-    mounts = [Mount(kind="bind", source=str(root_dir / "volume"), target="/run/secrets")]
+    """Return why a start fails with a link where the volume at /run has the secret, and what the victim has then."""
+    replace_by_link(root_dir / "volume/secrets/key", str(victim / "key"))
+    mounts = [Mount(kind="bind", source=str(root_dir / "volume"), target="/run")]
     tree = without(root_dir / "tree", NO_FRESH_TMPFS, *changes)
     attempt = launch_one(shell("true", mounts=mounts), rootfs, tree=tree, files=FILES[:1])
     return str(attempt.failure.get("step", "")), (victim / "key").read_text()
@@ -150,10 +150,10 @@ def test_without_the_fresh_file_system_the_volume_keeps_the_secret(
 ) -> None:
     volume = root_dir / "volume"
     volume.mkdir()
-    mounts = [Mount(kind="bind", source=str(volume), target="/run/secrets")]
+    mounts = [Mount(kind="bind", source=str(volume), target="/run")]
     tree = without(root_dir / "tree", NO_FRESH_TMPFS)
     launch_one(shell("true", mounts=mounts), rootfs, tree=tree, files=FILES[:1])
-    assert (volume / "key").read_text() == SECRET
+    assert (volume / "secrets/key").read_text() == SECRET
 
 
 @BOTH

@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from runtime.api import ContainerId, ContainerRequest, Digest, File, InvalidSpec, read_source
+from runtime.api import (
+    ContainerId,
+    ContainerRequest,
+    Digest,
+    File,
+    InvalidSpec,
+    Mount,
+    read_source,
+)
 from runtime.container.compile import Rootfs, compile_program
 from runtime.container.compile_files import Placed
 from runtime.container.program import describe, prepare
-from runtime.contents import MemoryContents, check, gather, told, without_contents
+from runtime.contents import GivenFiles, MemoryContents, check, gather, told, without_contents
 from runtime.linux import lightjson
 from tests.support.launching import a_config
 from tests.unit.test_compile import V2
@@ -23,9 +32,10 @@ def placed(target: str, offset: int = 0, size: int = 0, **more: int) -> Placed:
     return Placed(name=name, target=target, offset=offset, size=size, **more)
 
 
-def program(*files: Placed) -> list[str]:
+def program(*files: Placed, mounts: tuple[Mount, ...] = ()) -> list[str]:
+    config = a_config("true", mounts=mounts)
     document = compile_program(
-        a_config("true"), facts=V2, rootfs=ROOT, cgroup_procs=(), wait_fifo=None, files=files
+        config, facts=V2, rootfs=ROOT, cgroup_procs=(), wait_fifo=None, files=files
     )
     prepare(document)
     return describe(document).splitlines()
@@ -42,6 +52,20 @@ def test_files_come_after_every_mount_and_before_the_masks() -> None:
     assert lines[begin + 1] == "files /run/secrets [0+7 0:0 444 a, 10+0 0:0 400 deep/b]"
     assert lines[begin + 2] == "read_only /proc/bus"
     assert not [line for line in program() if line.startswith("file")]
+
+
+@pytest.mark.parametrize("target", ["/run/secrets", "/run//secrets/", "/run/secrets/more"])
+def test_what_the_user_mounts_beside_secrets_is_not_hidden(target: str) -> None:
+    mounts = (Mount(kind="tmpfs", target=target), Mount(kind="tmpfs", target="/run/secrets2"))
+    lines = program(placed("/run/secrets/a", 0, 7), placed("/run/secrets/b", 7, 1), mounts=mounts)
+    assert [line for line in lines if line.startswith("file")] == [
+        "file /run/secrets/a 0+7 0:0 444",
+        "file /run/secrets/b 7+1 0:0 444",
+    ]
+    (line,) = (
+        line for line in program(placed("/run/secrets/a"), mounts=mounts[1:]) if "files" in line
+    )
+    assert line == "files /run/secrets [0+0 0:0 444 a]"
 
 
 @pytest.mark.parametrize(
@@ -130,6 +154,27 @@ def test_nobody_is_asked_for_contents_that_the_host_has(tmp_path: Path) -> None:
 def test_what_cannot_be_given_is_told_beforehand(file: File, why: str) -> None:
     with pytest.raises(InvalidSpec, match=f"^f: {why}"):
         check(a_request(file))
+
+
+def test_two_things_at_one_place_are_refused() -> None:
+    request = a_request(File(name="configs.a", target="/etc/a", content=b""))
+    with pytest.raises(
+        InvalidSpec, match=r"^configs\.a: something else is mounted at /etc/a, too$"
+    ):
+        check(replace(request, mounts=(Mount(kind="tmpfs", target="/etc//a/"),)))
+
+
+def test_what_could_not_be_made_is_not_kept() -> None:
+    memory, one = MemoryContents(), ContainerId("1")
+    memory.put(ContainerId("2"), {"/a": b"a container that is gone"})
+    given = GivenFiles(memory, [one])
+    assert memory.get(ContainerId("2")) == {}
+    request = a_request(File(name="secrets.a", target="/a", content=b"a"))
+    with given.keeping(one, request):
+        assert given.gather(one, without_contents(request))[1] == b"a"
+    with pytest.raises(OSError, match="full"), given.keeping(one, request):
+        raise OSError("the disk is full")
+    assert memory.get(one) == {}
 
 
 def test_a_directory_is_no_source(tmp_path: Path) -> None:
