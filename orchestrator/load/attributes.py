@@ -17,6 +17,9 @@ from orchestrator.model.container import CAPABILITIES, RESOURCE_LIMITS, is_names
 Condition: TypeAlias = Callable[[Node], str]
 """Returns why the value is refused; empty for a value that is in force."""
 
+RESERVED_LABELS = ("com.docker.compose.", "trice.")
+"""Beginnings of labels that trice makes and believes."""
+
 RUNTIMES = ("", "trice", "runc", "crun")
 """Names that people give to an ordinary OCI runtime; trice is what runs it in any case."""
 
@@ -57,6 +60,16 @@ def capability(node: Node) -> str:
 
 def security_option(node: Node) -> str:
     return security.refusal(_text(node))
+
+
+def labels(node: Node) -> str:
+    """Labels of the project are how containers are found again: a user's must not stand in for them (§12.7)."""
+    for name in node.entries if isinstance(node, Map) else ():
+        if name.startswith(RESERVED_LABELS):
+            return (
+                f"{name} is a label of trice's own: they begin with {' or '.join(RESERVED_LABELS)}"
+            )
+    return ""
 
 
 def sysctls(node: Node) -> str:

@@ -289,8 +289,6 @@ def _restart(node: Map) -> RestartPolicy:
 
 
 def _scale(node: Map) -> int:
-    if _value(find(node, "deploy", "mode")) == "global":
-        return 1
     for value in (_value(node.get("scale")), _value(find(node, "deploy", "replicas"))):
         if isinstance(value, int):
             return value

@@ -129,7 +129,7 @@ def _is_bootstrap(node: Node) -> bool:
 
 _IN_FORCE = """
     image command entrypoint environment env_file working_dir user hostname
-    domainname container_name labels label_file annotations restart cpus mem_limit pids_limit
+    domainname container_name label_file annotations restart cpus mem_limit pids_limit
     read_only stop_signal stop_grace_period scale profiles extends depends_on.*.required
     init tty stdin_open privileged group_add tmpfs shm_size oom_score_adj
     cpu_shares cpu_period cpu_quota cpu_rt_runtime cpu_rt_period cpuset
@@ -166,6 +166,7 @@ _SERVICE: dict[str, Standing] = {
     "cap_add.*": InForce(attributes.capability, "names that are no capability"),
     "cap_drop.*": InForce(attributes.capability, "names that are no capability"),
     "security_opt.*": InForce(attributes.security_option, "AppArmor profiles, SELinux labels"),
+    "labels": InForce(attributes.labels, "names that begin with `com.docker.compose.` or `trice.`"),
     "sysctls": InForce(attributes.sysctls, "what belongs to the whole host"),
     "ulimits": InForce(attributes.ulimits, "names that are no resource limit"),
     "devices.*": InForce(attributes.device, "what is not below /dev, CDI names"),
@@ -219,7 +220,8 @@ _SERVICE: dict[str, Standing] = {
     # Network
     "networks": Refused(NETWORKS, spares=_is_default_network, but="`default` alone"),
     "network_mode": InForce(
-        attributes.mode("none", "host", others=True), "`bridge`, names of networks"
+        attributes.mode("none", "host", others=True),
+        "`bridge` and names of networks; another's is joined at each start, not when that one is recreated",
     ),
     "ports": Refused(PORTS),
     **dict.fromkeys(
