@@ -6,7 +6,7 @@ import io
 import os
 import tarfile
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from runtime.api import ExecRequest, Exit, ExitKind, InvalidState
 
@@ -138,3 +138,17 @@ def files_of_tar(data: bytes) -> dict[str, bytes]:
             if file is not None:
                 found[entry.name.removeprefix("./")] = file.read()
     return found
+
+
+def read_in_thread(take: Callable[[bytes], None]) -> tuple[int, threading.Thread]:
+    """Return the writing end of a pipe, and the thread that hands on what is written to it until it is closed."""
+    reader, writer = os.pipe()
+
+    def read() -> None:
+        with os.fdopen(reader, "rb") as stream:
+            while data := stream.read1():
+                take(data)
+
+    thread = threading.Thread(target=read, daemon=True)
+    thread.start()
+    return writer, thread

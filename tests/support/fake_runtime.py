@@ -6,13 +6,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
+from functools import partial
 from pathlib import Path
 
 from runtime.api import (
@@ -45,7 +45,7 @@ from runtime.api import (
 from runtime.contents import check
 from tests.support.fake_archive import normalised, read_archive
 from tests.support.fake_files import FakeFiles
-from tests.support.fake_processes import FakeExec
+from tests.support.fake_processes import FakeExec, read_in_thread
 from tests.support.fake_values import arguments_of, event_of, is_wanted
 from tests.support.fake_volumes import FakeVolumes
 
@@ -75,6 +75,7 @@ class FakeRuntime(FakeVolumes):
         self._programs: dict[str, Callable[[int], Exit | None]] = {}
         self._serial = 0
         self._files = FakeFiles()
+        self._readers: dict[ContainerId, list[threading.Thread]] = {}
         self.stdin: dict[str, bytes] = {}
         """What was written to a container's stdin until it was closed, by name."""
         self.sizes: dict[str, tuple[int, int]] = {}
@@ -279,17 +280,12 @@ class FakeRuntime(FakeVolumes):
         state = self._must_run(container, "attach to")
         if not (state.tty or state.open_stdin):
             raise InvalidState(state.name, "without an open stdin", "attach to")
-        reader, writer = os.pipe()
-        threading.Thread(target=self._read_stdin, args=(state.name, reader), daemon=True).start()
+        writer, reader = read_in_thread(partial(self._take_input, state.name))
+        self._readers.setdefault(container, []).append(reader)
         return writer
 
-    def _read_stdin(self, name: str, reader: int) -> None:
-        """Keep what is written, and echo it as a terminal would."""
-        with os.fdopen(reader, "rb") as stdin:
-            while data := stdin.read1():
-                self._take_input(name, data)
-
     def _take_input(self, name: str, data: bytes) -> None:
+        """Keep what is written, and echo it as a terminal would."""
         with self._lock:
             self.stdin[name] = self.stdin.get(name, b"") + data
             state = self.by_name(name)
@@ -300,6 +296,8 @@ class FakeRuntime(FakeVolumes):
 
     def close_stdin(self, container: ContainerId) -> None:
         state = self._must_run(container, "close the stdin of")
+        for reader in self._readers.pop(container, []):
+            reader.join(5)  # what was written before the close is read before the end
         if state.command[:1] == ("cat",):
             self._end(container, Exit(kind=ExitKind.CODE, code=0))
 

@@ -136,7 +136,7 @@ JSON = st.recursive(
 )
 
 
-@given(st.dictionaries(st.text().filter(lambda key: key != "large"), JSON))
+@given(st.dictionaries(st.text().filter(lambda key: key not in {"large", "id"}), JSON))
 def test_what_is_encoded_is_decoded(message: dict[str, object]) -> None:
     data, owned = encode({**message})  # type: ignore[dict-item]  # JSON by construction
     assert decode(data, owned) == (message, ())
