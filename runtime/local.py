@@ -347,6 +347,7 @@ class LocalRuntime(LocalImages, Parts):
             empty_trash(self._paths)
         self._verbs.pop(container, None)
         self._configs.pop(container, None)
+        self._killed.discard(container)
         self.emit("destroy", record)
 
     def _signal(self, record: Record, signal: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from enum import Enum, auto
 
 from orchestrator.model.progress import Report
 from orchestrator.model.project import ServiceName
@@ -14,6 +15,18 @@ from orchestrator.run.execute import execute
 from orchestrator.run.held import Machine
 from orchestrator.run.worker import failure_line
 from runtime.api import ContainerState
+
+
+class Turn(Enum):
+    """When something is done by hand, beside the rounds of its project."""
+
+    WITHIN = auto()
+    """Between two rounds: neither sees the other half done."""
+    AFTER = auto()
+    """What it means is remembered between two rounds, then it is done, as long as it takes: no round waits for it."""
+    AT_ONCE = auto()
+    """Even during a round, which may be waiting for the very process, or for another one much longer; the next round
+    comes after what it means is remembered, as turns are given in order."""
 
 
 def hold(tally: Tally, _state: ContainerState) -> Tally:

@@ -38,10 +38,10 @@ from orchestrator.run.announce import (
     tell_warnings,
 )
 from orchestrator.run.bus import wake_of
-from orchestrator.run.by_hand import hold, is_ending, stop_rest
+from orchestrator.run.by_hand import Turn, hold, is_ending, stop_rest
 from orchestrator.run.clock import Clock
 from orchestrator.run.contents import content_digests
-from orchestrator.run.execute import execute
+from orchestrator.run.execute import STOP_PARALLELISM, execute
 from orchestrator.run.held import HeldProject, Machine, MakeDesired, Prepared
 from orchestrator.run.loading import default_loader, restore_projects
 from orchestrator.run.records import LOCAL_NODE, Loader
@@ -89,6 +89,7 @@ class Supervisor:
         """Called on the loop whenever a project has come to rest; `idle()` may have become true."""
         self._workers: dict[ProjectName, Worker] = {}
         self._pool = ThreadPoolExecutor(_ROUNDS_AT_ONCE, thread_name_prefix="round")
+        self._waiting = ThreadPoolExecutor(STOP_PARALLELISM, thread_name_prefix="stop")
         self._unsubscribe: Callable[[], None] | None = None
         self._remembering: set[asyncio.Future[None]] = set()
         """What was done by hand during a round and is to be remembered after it."""
@@ -192,7 +193,7 @@ class Supervisor:
             grace = self._grace_s(runtime.inspect(container)) if grace_s is None else grace_s
             runtime.stop(container, grace_s=grace)
 
-        await self._by_hand(container, hold, stop)
+        await self._by_hand(container, hold, stop, turn=Turn.AFTER)
 
     async def kill_container(self, container: ContainerId, *, signal: str = "SIGKILL") -> None:
         """Send a signal by hand; SIGKILL and its stop signal cancel the restart policy."""
@@ -201,7 +202,7 @@ class Supervisor:
             container,
             lambda tally, state: hold(tally, state) if is_ending(signal, state) else tally,
             lambda: runtime.kill(container, signal=signal),
-            is_urgent=True,
+            turn=Turn.AT_ONCE,
         )
 
     async def remove_container(self, container: ContainerId, *, force: bool = False) -> None:
@@ -214,15 +215,9 @@ class Supervisor:
     async def restart_container(
         self, container: ContainerId, *, grace_s: float | None = None
     ) -> None:
-        """Stop one container by hand and begin its next attempt; its restart policy holds on."""
-        runtime = self._machine.runtime
-
-        def restart() -> None:
-            grace = self._grace_s(runtime.inspect(container)) if grace_s is None else grace_s
-            runtime.stop(container, grace_s=grace)
-            runtime.start(container)
-
-        await self._by_hand(container, rebase, restart)
+        """Stop one container by hand and begin its next attempt; its restart policy holds again."""
+        await self.stop_container(container, grace_s=grace_s)
+        await self.start_container(container)
 
     async def pause_container(self, container: ContainerId) -> None:
         """Stop its processes where they are. Raises InvalidState."""
@@ -273,6 +268,7 @@ class Supervisor:
         if self._remembering:
             await asyncio.wait(self._remembering)
         self._pool.shutdown(wait=False)
+        self._waiting.shutdown(wait=False)
 
     # For verbs that are made of these (orchestrator.run.verbs)
 
@@ -427,31 +423,26 @@ class Supervisor:
         change: Callable[[Tally, ContainerState], Tally],
         act: Callable[[], None],
         *,
-        is_urgent: bool = False,
+        turn: Turn = Turn.WITHIN,
     ) -> None:
-        """Act on one container between two rounds of its project, and remember what that means.
-
-        What is urgent is done, and answered, at once: the round may be waiting for the very process,
-        or for another one much longer. The next round still comes after what it means is
-        remembered, as turns are given in order.
-        """
+        """Act on one container between two rounds of its project, and remember what that means."""
         state = await self._call(lambda: self._machine.runtime.inspect(container))
         worker = self._workers.get(ProjectName(state.labels.get(PROJECT, "")))
         if worker is None or worker.held.desired is None:
-            await self._call(act)
+            await self._act(act, turn)
             return
-        is_now = is_urgent and worker.turn.locked()
-        turn = asyncio.ensure_future(worker.turn.acquire())
+        is_now = turn is Turn.AT_ONCE and worker.turn.locked()
+        taken = asyncio.ensure_future(worker.turn.acquire())
         await asyncio.sleep(0)  # it stands in the queue from here on
 
         async def in_turn() -> None:
-            await turn
+            await taken
             try:
                 held = worker.held
                 await self._call(
                     lambda: held.change_tally(container, lambda tally: change(tally, state))
                 )
-                if not is_now:
+                if not is_now and turn is not Turn.AFTER:
                     await self._call(act)
             finally:
                 worker.turn.release()
@@ -460,10 +451,16 @@ class Supervisor:
         remembered = asyncio.ensure_future(in_turn())
         if not is_now:
             await remembered
+            if turn is Turn.AFTER:
+                await self._act(act, turn)
             return
         self._remembering.add(remembered)
         remembered.add_done_callback(self._is_remembered)
         await self._call(act)
+
+    async def _act(self, act: Callable[[], None], turn: Turn) -> None:
+        pool = self._waiting if turn is Turn.AFTER else self._pool
+        await asyncio.get_running_loop().run_in_executor(pool, act)
 
     def _is_remembered(self, remembered: asyncio.Future[None]) -> None:
         self._remembering.discard(remembered)

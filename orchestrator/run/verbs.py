@@ -6,7 +6,7 @@ Each is made of what the supervisor has: revisions that change what is wanted, a
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from secrets import token_hex
@@ -102,14 +102,15 @@ class Verbs:
         chosen = _chosen(members, options.services, project)
         if project is not None and not options.no_deps:
             chosen |= _restarting_with(chosen, project) & members.keys()
-        for service in reversed(_order(chosen, members, project)):
-            await asyncio.gather(
-                *(
-                    self._stop(each, options.grace_s, report)
-                    for each in members.get(service, ())
-                    if each.is_running
-                )
+        ends: dict[ServiceName, asyncio.Future[None]] = {}
+        needs = _needs(chosen, members, project)
+        for service in reversed(graph.start_order(chosen, needs)):
+            dependents = [end for other, end in ends.items() if service in needs.get(other, ())]
+            running = [each for each in members.get(service, ()) if each.is_running]
+            ends[service] = asyncio.ensure_future(
+                self._stop(running, dependents, options.grace_s, report)
             )
+        await asyncio.gather(*ends.values())
         services = tuple(sorted(name for name in chosen if members.get(name)))
         again = replace(options, services=services, cause=options.cause or "restart")
         return await self.start(name, again, report)
@@ -232,16 +233,28 @@ class Verbs:
         """Start what nobody looks after: labels are all that is known of it."""
         members = await self._members(name)
         chosen = _chosen(members, options.services, None)
-        for service in _order(chosen, members, None):
+        for service in _order(chosen, members):
             for each in members.get(service, ()):
                 report(_told(each.name, "Starting", is_done=False))
                 await self._supervisor.start_container(each.state.id)
                 report(_told(each.name, "Started"))
         return Outcome(ok=True)
 
-    async def _stop(self, each: Instance, grace_s: float | None, report: Report) -> None:
-        report(_told(each.name, "Restarting", is_done=False))
-        await self._supervisor.stop_container(each.state.id, grace_s=grace_s)
+    async def _stop(
+        self,
+        running: Sequence[Instance],
+        after: Sequence[asyncio.Future[None]],
+        grace_s: float | None,
+        report: Report,
+    ) -> None:
+        """Stop these all at once, when that of their dependents is over."""
+        await asyncio.gather(*after)
+        for each in running:
+            report(_told(each.name, "Restarting", is_done=False))
+        stops = (
+            self._supervisor.stop_container(each.state.id, grace_s=grace_s) for each in running
+        )
+        await asyncio.gather(*stops)
 
     async def _members(self, name: str) -> Mapping[ServiceName, tuple[Instance, ...]]:
         machine = self._machine
@@ -346,10 +359,17 @@ def _restarting_with(chosen: set[ServiceName], project: Project) -> set[ServiceN
 
 
 def _order(
+    chosen: set[ServiceName], members: Mapping[ServiceName, tuple[Instance, ...]]
+) -> tuple[ServiceName, ...]:
+    return graph.start_order(chosen, _needs(chosen, members, None))
+
+
+def _needs(
     chosen: set[ServiceName],
     members: Mapping[ServiceName, tuple[Instance, ...]],
     project: Project | None,
-) -> tuple[ServiceName, ...]:
+) -> graph.Needs:
+    """Return what each of these services depends on, as the file says or, where it does not, its containers' labels."""
     needs: dict[ServiceName, tuple[ServiceName, ...]] = {}
     if project is not None:
         needs = dict(graph.dependencies(project))
@@ -358,7 +378,7 @@ def _order(
             *(labels.recorded_dependencies(each.state.labels) for each in found)
         )
         needs.setdefault(service, tuple(sorted(recorded)))
-    return graph.start_order(chosen, graph.without_cycles(chosen, needs))
+    return graph.without_cycles(chosen, needs)
 
 
 def _told(container: str, text: str, *, is_done: bool = True) -> Progress:

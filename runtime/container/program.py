@@ -204,6 +204,8 @@ def _argv(texts: Sequence[str]) -> tuple[tuple[str, ...]]:
     return (tuple(texts),)
 
 
+# tuple(map(…)) is not used here: CPython makes such a tuple too long and cuts it, and keeps what a cut one leaves for
+# the next of that length, which never comes; so each start would take some memory for long (a free list holds 2000).
 OPERATIONS: Mapping[str, Operation] = {
     # name: what it does, argument types (s text, i number, S list of texts, I list of numbers), words for errors
     "join_cgroup": Operation(steps_mount.join_cgroup, "s", "join cgroup {0}"),
@@ -276,7 +278,7 @@ OPERATIONS: Mapping[str, Operation] = {
     "devices": Operation(
         steps_mount.devices, "sSSS", "mount /dev",
         lambda attributes, options, nodes, symlinks: (
-            _attribute_bits(attributes), _options(options), tuple(map(_node, nodes)), tuple(map(_link, symlinks))
+            _attribute_bits(attributes), _options(options), [*map(_node, nodes)], [*map(_link, symlinks)]
         ),
     ),
     "change_mount": Operation(
@@ -310,7 +312,10 @@ OPERATIONS: Mapping[str, Operation] = {
     "become": Operation(steps_process.become, "", "change to the user"),
     "capabilities": Operation(
         steps_process.capabilities, "ssss", "set capabilities",
-        lambda *sets: tuple(map(_capability_mask, sets)),
+        lambda effective, permitted, inheritable, ambient: (
+            _capability_mask(effective), _capability_mask(permitted), _capability_mask(inheritable),
+            _capability_mask(ambient),
+        ),
     ),
     "environment": Operation(steps_process.environment, "S", "set the environment", _variables),
     "umask": Operation(steps_process.set_umask, "i", "set umask"),

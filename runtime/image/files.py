@@ -140,12 +140,13 @@ def empty_trash(paths: Paths) -> None:
     except FileNotFoundError:
         return
     try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        names = os.listdir(fd)
-        if names:
+        # Looked at again without the lock: what came after the last look was left to us.
+        while names := os.listdir(fd):
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
             _check_no_mount(paths.trash)
-        for name in names:
-            remove_tree(fd, name)
+            for name in names:
+                remove_tree(fd, name)
+            fcntl.flock(fd, fcntl.LOCK_UN)
     except BlockingIOError:
         return
     finally:

@@ -2,17 +2,7 @@
 
 from __future__ import annotations
 
-from ctypes import (
-    Array,
-    Structure,
-    addressof,
-    byref,
-    c_char,
-    c_uint,
-    c_ushort,
-    c_void_p,
-    create_string_buffer,
-)
+from ctypes import Structure, byref, c_char_p, c_uint, c_ushort, c_void_p
 
 from runtime.linux.libc import system_call
 
@@ -22,10 +12,11 @@ MAX_INSTRUCTIONS = 4096
 
 
 class Program(Structure):
-    """struct sock_fprog; keeps the instructions that it points to alive."""
+    """struct sock_fprog. Points to the very bytes that it is given, and keeps them alive: a buffer of ctypes' own would
+    be of a class of its own, made anew for every container and garbage that only the collector finds.
+    """
 
-    _fields_ = (("len", c_ushort), ("filter", c_void_p))
-    instructions: Array[c_char]
+    _fields_ = (("len", c_ushort), ("filter", c_char_p))
 
 
 _seccomp = system_call("seccomp", c_uint, c_uint, c_void_p)
@@ -36,10 +27,7 @@ def program(code: bytes) -> Program:
     count, rest = divmod(len(code), INSTRUCTION_SIZE)
     if rest or not 0 < count <= MAX_INSTRUCTIONS:
         raise ValueError(f"{len(code)} bytes are no seccomp filter")
-    instructions = create_string_buffer(code, len(code))
-    result = Program(count, addressof(instructions))
-    result.instructions = instructions
-    return result
+    return Program(count, code)
 
 
 def load(prepared: Program) -> None:

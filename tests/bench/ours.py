@@ -24,7 +24,7 @@ from runtime.api import (
 from runtime.api import start_keeper as start
 from tests.bench.measure import Times, pss_kib, repeated, run_silently, times_of
 from tests.support.busybox import busybox_archive, busybox_rootfs
-from tests.support.machine import hierarchies
+from tests.support.instance import containers_of_instance, residents
 from tests.support.sandbox import paths_of
 
 TRICE = str(Path(sys.executable).parent / "trice")
@@ -144,45 +144,19 @@ class Commands:
 
 def memory(commands: Commands, root: Path, folder: Path) -> Memory:
     """Bring up one sleeping service, then thirty more, and compare."""
+    name = paths_of(root).cgroup_name
     stack(folder, 1)
     commands.run("up", "-d")
-    keeper, manager = _residents(root)
-    first = pss_kib(_payloads(root))
+    keeper, manager = residents(name)
+    first = pss_kib(containers_of_instance(name))
     at_rest = (pss_kib([keeper]), pss_kib([manager]))
     stack(folder, 1 + FURTHER)
     commands.run("up", "-d")
-    payloads = pss_kib(_payloads(root)) - first
-    residents = pss_kib([keeper, manager]) - sum(at_rest)
+    payloads = pss_kib(containers_of_instance(name)) - first
+    grown = pss_kib([keeper, manager]) - sum(at_rest)
     return Memory(
         keeper=at_rest[0],
         manager=at_rest[1],
-        further=(residents + payloads) / FURTHER,
+        further=(grown + payloads) / FURTHER,
         further_payload=payloads / FURTHER,
     )
-
-
-def _residents(root: Path) -> tuple[int, int]:
-    """Return the pids of keeper and manager: the keeper holds the lock, the manager is its child in `system`."""
-    name = paths_of(root).cgroup_name
-    found = [int(pid) for pid in _members(name, "system")]
-    parents = {
-        pid: int(Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[1])
-        for pid in found
-    }
-    (manager,) = [pid for pid in found if parents[pid] in found]
-    return parents[manager], manager
-
-
-def _payloads(root: Path) -> list[int]:
-    name = paths_of(root).cgroup_name
-    return [int(pid) for pid in _members(name, "c")]
-
-
-def _members(name: str, below: str) -> list[str]:
-    """Return the pids in a hierarchy in which containers have groups of their own."""
-    tops = [Path(hierarchy, name) for hierarchy in hierarchies()]
-    for top in tops:
-        if (top / "c").is_dir():
-            files = (top / below).rglob("cgroup.procs")
-            return [pid for file in files for pid in file.read_text().split()]
-    return []

@@ -37,6 +37,19 @@ def processes_with(name: str, word: str) -> frozenset[int]:
     return frozenset(found)
 
 
+def residents(name: str) -> tuple[int, int]:
+    """Return the pids of the instance's keeper and of the manager, its child."""
+    # The keeper's own command line ends with the manager's.
+    found = processes_with(name, "orchestrator.daemon")
+    parents = {pid: _parent(pid) for pid in found if is_up(pid)}
+    ((manager, keeper),) = (pair for pair in parents.items() if pair[1] in found)
+    return keeper, manager
+
+
+def _parent(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+
+
 def is_up(pid: int) -> bool:
     """Say whether the process is there and not a zombie."""
     with suppress(OSError):
@@ -44,11 +57,11 @@ def is_up(pid: int) -> bool:
     return False
 
 
-def catches(pid: int | None, number: int) -> bool:
-    """Say whether the process has set a handler for this signal."""
+def catches(pid: int | None, number: int, *, field: str = "SigCgt") -> bool:
+    """Say whether the process has set a handler for this signal; with "SigIgn", whether it ignores it."""
     with suppress(OSError):
         status = Path(f"/proc/{pid}/status").read_text()
-        caught = re.search(r"^SigCgt:\t([0-9a-f]+)$", status, re.MULTILINE)
+        caught = re.search(rf"^{field}:\t([0-9a-f]+)$", status, re.MULTILINE)
         return caught is not None and bool(int(caught[1], 16) >> (number - 1) & 1)
     return False
 

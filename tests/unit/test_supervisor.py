@@ -152,6 +152,31 @@ def test_kill_by_hand_waits_for_nobody_and_cancels_the_policy_all_the_same(tmp_p
     run(scenario, tmp_path)
 
 
+def test_stops_by_hand_wait_neither_for_one_another_nor_keep_the_project_waiting(
+    tmp_path: Path,
+) -> None:
+    async def scenario(path: Path) -> None:
+        async with a_bench(path) as bench:
+            await bench.up(a_document({"db": {"image": "app"}, "web": {"image": "app"}}))
+            gates = [bench.runtime.gate("stop", f"demo-{name}-1") for name in ("db", "web")]
+            stops = [
+                asyncio.ensure_future(bench.supervisor.stop_container(each.id))
+                for each in bench.runtime.snapshot().containers
+            ]
+            try:
+                await bench.eventually(lambda: bench.runtime.peak.get("stop") == 2)
+                more = {"db": {"image": "app"}, "web": {"image": "app"}, "new": {"image": "app"}}
+                assert (await bench.up(a_document(more), "new")).ok
+                assert bench.states()["demo-new-1"] == "running"
+            finally:
+                for gate in gates:
+                    gate.set()
+            await asyncio.gather(*stops)
+            assert bench.states()["demo-web-1"] == "exited"
+
+    run(scenario, tmp_path)
+
+
 def test_rest_is_told(tmp_path: Path) -> None:
     async def scenario(path: Path) -> None:
         async with a_bench(path) as bench:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 import pytest
@@ -59,6 +60,26 @@ def test_start_makes_nothing_and_says_so(tmp_path: Path) -> None:
                 await verbs.start("demo", VerbOptions(services=("web",)), bench.progress.append)
             with pytest.raises(NotFoundError):
                 await verbs.start("demo", VerbOptions(services=("x",)), bench.progress.append)
+
+    run(scenario, tmp_path)
+
+
+def test_restart_stops_at_once_what_does_not_depend_on_one_another(tmp_path: Path) -> None:
+    async def scenario(path: Path) -> None:
+        async with a_bench(path) as bench:
+            await bench.up(a_document({"db": {"image": "app"}, "web": {"image": "app"}}))
+            gates = [bench.runtime.gate("stop", f"demo-{name}-1") for name in ("db", "web")]
+            verbs = Verbs(bench.supervisor)
+            restart = asyncio.ensure_future(
+                verbs.restart("demo", VerbOptions(), bench.progress.append)
+            )
+            try:
+                await bench.eventually(lambda: bench.runtime.peak.get("stop") == 2)
+            finally:
+                for gate in gates:
+                    gate.set()
+            assert (await restart).ok
+            assert attempts(bench) == {"demo-db-1": 2, "demo-web-1": 2}
 
     run(scenario, tmp_path)
 
