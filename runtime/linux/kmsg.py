@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterable, Iterator
 
 KMSG = "/dev/kmsg"
 _RECORD_BYTES = 8192
@@ -26,25 +27,30 @@ def oom_reason(pid: int, *, since_us: int) -> str | None:
         fd = os.open(KMSG, os.O_RDONLY | os.O_NONBLOCK)
     except OSError:
         return None
-    found = NOT_FOUND
     try:
-        while record := _next(fd):
-            head, _, message = record.partition(";")
-            hit = _KILLED.match(message)
-            if hit and int(hit[2]) == pid and _time_us(head) >= since_us:
-                found = CONTAINER if hit[1].startswith("Memory cgroup") else SYSTEM
+        return reason_in(_records(fd), pid, since_us=since_us)
     finally:
         os.close(fd)
+
+
+def reason_in(records: Iterable[str], pid: int, *, since_us: int) -> str:
+    """Return what these records say of it; the newest counts. Pure."""
+    found = NOT_FOUND
+    for record in records:
+        head, _, message = record.partition(";")
+        hit = _KILLED.match(message)
+        if hit and int(hit[2]) == pid and _time_us(head) >= since_us:
+            found = CONTAINER if hit[1].startswith("Memory cgroup") else SYSTEM
     return found
 
 
-def _next(fd: int) -> str:
-    """Return the next record, "" at the end. One that was overwritten while we read (EPIPE) is skipped."""
+def _records(fd: int) -> Iterator[str]:
+    """Yield what the log holds. Records that were overwritten while we read (EPIPE) are skipped."""
     while True:
         try:
-            return os.read(fd, _RECORD_BYTES).decode("utf-8", "replace")
+            yield os.read(fd, _RECORD_BYTES).decode("utf-8", "replace")
         except BlockingIOError:
-            return ""
+            return
         except BrokenPipeError:
             continue
 
