@@ -20,7 +20,6 @@ from orchestrator.load.tree import (
     Path,
     PathTable,
     children,
-    is_null,
     with_entries,
     with_entry,
     without_entry,
@@ -87,8 +86,7 @@ def _walk(
             if key.startswith("x-") and below is None and not _is_user_key(path):
                 continue
         if below is not None and below.value is None:
-            if not is_null(child):
-                _walk(child, (*path, key), below, rest, findings)
+            _walk(child, (*path, key), below, rest, findings)
             continue
         standing = rest if below is None or below.value is None else below.value
         # A default that nobody wrote follows from a key that is named itself.

@@ -193,7 +193,7 @@ def test_what_is_kept_is_warned_of_with_its_place(body: str, message: str) -> No
         "healthcheck: {test: [NONE]}", "networks: [default]",
         "pull_policy: if_not_present", "logging: {driver: local}",
         "depends_on: {db: {condition: service_completed_successfully}}",
-        "logging: {}", "network_mode: container:x", "platform: linux", "cpu_count: 0",
+        "logging: {}", "deploy: ", "network_mode: container:x", "platform: linux", "cpu_count: 0",
     ],
 )  # fmt: skip
 def test_what_asks_for_nothing_is_neither_refused_nor_warned_of(body: str) -> None:

@@ -9,8 +9,10 @@ from orchestrator.load.interpolate import (
     MAX_NESTING,
     RequiredVariable,
     TemplateError,
+    Use,
     interpolate,
     substitute,
+    uses,
 )
 from orchestrator.load.parse import parse
 from orchestrator.load.tree import Findings, plain
@@ -243,3 +245,15 @@ def test_the_environment_is_layered_and_records_what_was_asked() -> None:
     assert environment.flat() == {
         "BOTH": "process", "COMPOSE_PROJECT_NAME": "demo", "F": "file", "P": "process",
     }  # fmt: skip
+
+
+def test_the_variables_of_a_template_whether_they_are_used_or_not() -> None:
+    assert uses("plain $ $$A") == ()
+    assert uses("$A ${B} $${C} ${D:-x${E?y}}z") == (
+        Use(name="A"),
+        Use(name="B"),
+        Use(name="D", operator=":-", word="x${E?y}"),
+        Use(name="E", operator="?", word="y"),
+    )
+    with pytest.raises(TemplateError, match="nested deeper than"):
+        uses("${A:-" * (MAX_NESTING + 1) + "}" * (MAX_NESTING + 1))
