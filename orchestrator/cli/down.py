@@ -18,11 +18,22 @@ from orchestrator.client.start import is_there
 @click.option(
     "--remove-orphans", is_flag=True, help="Containers of services that the file lacks, too."
 )
+@click.option(
+    "-v",
+    "--volumes",
+    is_flag=True,
+    help="The containers' anonymous volumes, too, and the named ones that the file declares.",
+)
 @click.option("-t", "--timeout", type=Seconds(), metavar="SECONDS", help="Grace period.")
 @click.argument("services", nargs=-1, metavar="[SERVICE]...")
 @click.pass_obj
 def command(
-    settings: Settings, *, remove_orphans: bool, timeout: float | None, services: tuple[str, ...]
+    settings: Settings,
+    *,
+    remove_orphans: bool,
+    volumes: bool,
+    timeout: float | None,
+    services: tuple[str, ...],
 ) -> None:
     """Stop and remove the project's containers."""
     client = settings.client()
@@ -35,6 +46,7 @@ def command(
     options: Document = {
         "services": list(services),
         "remove_orphans": remove_orphans,
+        "volumes": volumes,
         "grace_s": timeout,
         "cause": "down",
     }

@@ -45,13 +45,13 @@ VERBS = {
     "unpause": "let paused processes run on",
     "up": "create and start what the stack file says, and keep it up",
     "version": "print the version",
+    "volume": "make, list and remove volumes, host-wide",
+    "volumes": "list the project's volumes",
     "wait": "block until containers have ended",
 }
 """A verb is the command `command` of the module `orchestrator.cli.<verb>`."""
 
-LATER = frozenset(
-    {"build", "commit", "export", "publish", "pull", "push", "scale", "volumes", "watch"}
-)
+LATER = frozenset({"build", "commit", "export", "publish", "pull", "push", "scale", "watch"})
 """Verbs of the reference tool that this version does not have."""
 
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from orchestrator.model.project import Project, Service, ServiceName
+from orchestrator.model.project import Place, Project, Service, ServiceName
 
 _PATH = re.compile(r"services\.([A-Za-z0-9._-]+?)\.(?=[a-z_]+(?:[.:\[]|$))")
+_VOLUME = re.compile(r"^volumes\.([A-Za-z0-9._-]+): ")
+_KEY = re.compile(r"[a-z_]+(?:\[[0-9]+\])?")
 _CONTAINER = re.compile(r"^cannot (?:create|start|stop|remove) (\S+?): ")
 _REMEDIES = (
     (
@@ -31,10 +33,26 @@ def placed(error: str, project: Project) -> str:
 
 
 def _placed(line: str, project: Project) -> str:
-    service = _service_of(line, project.services, str(project.name))
-    where = f"{service.place}: " if service is not None and service.place.line else ""
+    place = _place_of(line, project)
+    where = f"{place}: " if place is not None and place.line else ""
     remedy = next((text for pattern, text in _REMEDIES if pattern.search(line)), "")
     return where + line + (f"; {remedy}" if remedy and ";" not in line else "")
+
+
+def _place_of(line: str, project: Project) -> Place | None:
+    """Return where the key was written that the line names; else the service, or the volume, that it is about."""
+    if match := _VOLUME.match(line):
+        volume = project.volumes.get(match[1])
+        return volume.place if volume is not None else None
+    service = _service_of(line, project.services, str(project.name))
+    if service is None:
+        return None
+    match = _PATH.search(line)
+    key = _KEY.match(line, match.end()) if match else None
+    if key is None:
+        return service.place
+    whole = key[0]
+    return service.places.get(whole) or service.places.get(whole.partition("[")[0], service.place)
 
 
 def _service_of(line: str, services: Mapping[ServiceName, Service], project: str) -> Service | None:

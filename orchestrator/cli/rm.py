@@ -26,7 +26,7 @@ def command(
     *,
     force: bool,
     stop: bool,
-    volumes: bool,  # noqa: ARG001 - there are no volumes in this version that could stay
+    volumes: bool,
     names: tuple[str, ...],
 ) -> None:
     """Remove stopped containers."""
@@ -36,7 +36,7 @@ def command(
             settings,
             "rm",
             named(client, names),
-            lambda target: client.remove(target.id, force=force),
+            lambda target: client.remove(target.id, force=force, volumes=volumes),
             words=("Removing", "Removed"),
         )
         return
@@ -52,5 +52,5 @@ def command(
         print(f"Going to remove {', '.join(gone)}", file=sys.stderr)
         if not click.confirm("Are you sure?", default=False, err=True):
             return
-    options = {"services": list(names), "cause": "rm"}
+    options = {"services": list(names), "volumes": volumes, "cause": "rm"}
     show_work(client.work(project, "rm", options), settings.progress_view("rm"))

@@ -34,6 +34,12 @@ INTERRUPTED = 130
     "--remove-orphans", is_flag=True, help="Remove containers of services that the file lacks."
 )
 @click.option("--scale", "scales", type=Scale(), multiple=True, metavar="SERVICE=N", help="Repeat.")
+@click.option(
+    "-V",
+    "--renew-anon-volumes",
+    is_flag=True,
+    help="Recreated containers get new anonymous volumes, not those of their predecessors.",
+)
 @click.option("-t", "--timeout", type=Seconds(), metavar="SECONDS", help="Grace period.")
 @click.option("--no-color", is_flag=True, help="No colours.")
 @click.option("--no-log-prefix", is_flag=True, help="Lines alone, without the container's name.")
@@ -51,6 +57,7 @@ def command(
     force_recreate: bool,
     remove_orphans: bool,
     scales: tuple[tuple[str, int], ...],
+    renew_anon_volumes: bool,
     timeout: float | None,
     no_color: bool,
     no_log_prefix: bool,
@@ -74,6 +81,7 @@ def command(
         "force_recreate": force_recreate,
         "remove_orphans": remove_orphans or _is_set("COMPOSE_REMOVE_ORPHANS"),
         "scale": dict(scales),
+        "renew_anon_volumes": renew_anon_volumes,
         "grace_s": timeout,
         "author": os.environ.get("SUDO_USER") or os.environ.get("USER", ""),
         "cause": "up",

@@ -89,8 +89,9 @@ class Client:
         reply.close()
         return reply.status
 
-    def remove(self, container: str, *, force: bool = False) -> None:
+    def remove(self, container: str, *, force: bool = False, volumes: bool = False) -> None:
         query = [("force", "1")] if force else []
+        query += [("v", "1")] if volumes else []
         path = f"/containers/{quote(container, safe='')}"
         self.request("DELETE", path, query=query).close()
 
@@ -103,6 +104,14 @@ class Client:
         query = [("all", "1")] if is_all else []
         query += [("filters", json.dumps(filters))] if filters else []
         return _objects(self.request("GET", "/containers/json", query=query))
+
+    def volumes(self, filters: Document | None = None) -> tuple[Document, ...]:
+        query = [("filters", json.dumps(filters))] if filters else []
+        found = self.get("/volumes", query)["Volumes"]
+        return tuple(found) if isinstance(found, list) else ()
+
+    def remove_volume(self, name: str) -> None:
+        self.request("DELETE", f"/volumes/{quote(name, safe='')}").close()
 
     def projects(self) -> tuple[Document, ...]:
         return _objects(self.request("GET", "/trice/v1/projects"))

@@ -11,6 +11,7 @@ from types import MappingProxyType
 import msgspec
 
 from orchestrator.daemon.body import environment_of
+from orchestrator.daemon.creation_mounts import MountBody, mounts_of_body, mounts_of_others
 from orchestrator.daemon.http import HttpError
 from orchestrator.run.verbs import AUTO_REMOVE
 from runtime.api import (
@@ -19,7 +20,6 @@ from runtime.api import (
     Device,
     ImageState,
     Limits,
-    Mount,
     Namespaces,
     Security,
 )
@@ -51,7 +51,7 @@ class RestartBody(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):
 
 
 class HostBody(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):
-    """What of `HostConfig` is known; `binds`, `mounts` and what follows them are refused when they say anything."""
+    """What of `HostConfig` is known; `port_bindings` and what follows it are refused when they say anything."""
 
     memory: int = 0
     memory_swap: int = 0
@@ -88,12 +88,12 @@ class HostBody(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):
     auto_remove: bool = False
     restart_policy: RestartBody = RestartBody()
     masked_paths: list[str] | None = None
-    binds: list[object] | None = None
-    mounts: list[object] | None = None
+    binds: list[str] | None = None
+    mounts: list[MountBody] | None = None
     port_bindings: dict[str, object] | None = None
     publish_all_ports: bool = False
     links: list[object] | None = None
-    volumes_from: list[object] | None = None
+    volumes_from: list[str] | None = None
     extra_hosts: list[object] | None = None
     dns: list[object] | None = None
     storage_opt: dict[str, object] | None = None
@@ -117,6 +117,7 @@ class CreateBody(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):
     stdin_once: bool = False
     stop_signal: str = ""
     stop_timeout: int | None = None
+    volumes: dict[str, object] | None = None
     healthcheck: dict[str, object] | None = None
     host_config: HostBody = HostBody()
 
@@ -150,7 +151,13 @@ def request_of_body(
         labels=MappingProxyType(labels),
         annotations=MappingProxyType(host.annotations or {}),
         limits=_limits(host),
-        mounts=_mounts(host.tmpfs or {}),
+        mounts=mounts_of_body(
+            binds=host.binds or (),
+            mounts=host.mounts or (),
+            tmpfs=host.tmpfs or {},
+            volumes=body.volumes or (),
+        ),
+        mounts_of=mounts_of_others(host.volumes_from or ()),
         is_read_only=host.readonly_rootfs,
         stop_signal=body.stop_signal or None,
         stop_timeout_s=None if body.stop_timeout is None else float(body.stop_timeout),
@@ -177,12 +184,9 @@ def request_of_body(
 def _refuse(body: CreateBody) -> None:
     host = body.host_config
     asked: Mapping[str, object] = {
-        "HostConfig.Binds": host.binds,
-        "HostConfig.Mounts": host.mounts,
         "HostConfig.PortBindings": host.port_bindings,
         "HostConfig.PublishAllPorts": host.publish_all_ports,
         "HostConfig.Links": host.links,
-        "HostConfig.VolumesFrom": host.volumes_from,
         "HostConfig.ExtraHosts": host.extra_hosts,
         "HostConfig.Dns": host.dns,
         "HostConfig.StorageOpt": host.storage_opt,
@@ -214,17 +218,6 @@ def _limits(host: HostBody) -> Limits:
         memory_swap_bytes=host.memory_swap or None,
         memory_swappiness=None if swappiness in {None, -1} else swappiness,
         oom_kill_disable=bool(host.oom_kill_disable),
-    )
-
-
-def _mounts(tmpfs: Mapping[str, str]) -> tuple[Mount, ...]:
-    return tuple(
-        Mount(
-            kind="tmpfs",
-            target=target,
-            options=tuple(option for option in options.split(",") if option),
-        )
-        for target, options in sorted(tmpfs.items())
     )
 
 

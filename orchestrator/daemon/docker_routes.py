@@ -42,6 +42,7 @@ from orchestrator.daemon.http import (
 from orchestrator.daemon.inspection import container_inspection
 from orchestrator.daemon.process_routes import add_process_routes, check_name
 from orchestrator.daemon.routing import API_VERSION, MINIMUM_API_VERSION, Router
+from orchestrator.daemon.volume_routes import add_volume_routes
 from orchestrator.model.human import SECOND_NS, parse_instant
 from runtime.api import ContainerState, LogOptions, NotFound, RuntimeEvent, Status
 
@@ -69,6 +70,7 @@ def add_docker_routes(router: Router, engine: Engine) -> None:
     add_attach_routes(router, engine)
     add_process_routes(router, engine)
     add_archive_routes(router, engine)
+    add_volume_routes(router, engine)
 
 
 class DockerRoutes:
@@ -116,7 +118,7 @@ class DockerRoutes:
                 "Images": len(snapshot.images),
                 "Driver": "overlay2",
                 "DriverStatus": [],
-                "Plugins": {"Volume": [], "Network": [], "Authorization": [], "Log": []},
+                "Plugins": {"Volume": ["local"], "Network": [], "Authorization": [], "Log": []},
                 "MemoryLimit": True,
                 "CpuCfsQuota": True,
                 "PidsLimit": True,
@@ -157,7 +159,12 @@ class DockerRoutes:
         found.sort(key=lambda state: (-state.created_at_ns, state.name))
         return json_response(
             [
-                container_summary(state, now_ns=now_ns, is_restarting=state.name in restarting)
+                container_summary(
+                    state,
+                    now_ns=now_ns,
+                    volumes=str(self._engine.paths.volumes),
+                    is_restarting=state.name in restarting,
+                )
                 for state in (found[:limit] if limit > 0 else found)
             ]
         )
@@ -188,7 +195,13 @@ class DockerRoutes:
         log_path = str(engine.paths.containers / state.id / "log" / "raw")
         is_restarting = state.name in engine.restarting()
         return json_response(
-            container_inspection(state, image, log_path=log_path, is_restarting=is_restarting)
+            container_inspection(
+                state,
+                image,
+                log_path=log_path,
+                volumes=str(engine.paths.volumes),
+                is_restarting=is_restarting,
+            )
         )
 
     async def logs(self, request: Request) -> Answer:
@@ -234,7 +247,9 @@ class DockerRoutes:
                 f'cannot remove container "{state.name}": container is running: '
                 "stop the container before removing or force remove",
             )
-        await self._engine.supervisor.remove_container(state.id, force=is_forced)
+        await self._engine.supervisor.remove_container(
+            state.id, force=is_forced, volumes=request.flag("v")
+        )
         return Response(status=204)
 
     async def _find(self, request: Request) -> ContainerState:

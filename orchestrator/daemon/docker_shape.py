@@ -15,7 +15,7 @@ from typing import TypeAlias
 
 from orchestrator.daemon.http import HttpError
 from orchestrator.model.human import SECOND_NS, human_span, rfc3339_full
-from runtime.api import ContainerState, ExitKind, ImageState, LogChunk, RuntimeEvent, Status
+from runtime.api import ContainerState, ExitKind, ImageState, LogChunk, Mount, RuntimeEvent, Status
 
 Document: TypeAlias = dict[str, object]
 
@@ -55,8 +55,24 @@ def state_word(state: ContainerState, *, is_restarting: bool = False) -> str:
     return "restarting" if is_restarting and state.status is Status.EXITED else state.status.value
 
 
+def mount_document(mount: Mount, *, volumes: str) -> Document:
+    """Return one element of a container's `Mounts`; `volumes` is the directory that volumes are in."""
+    document: Document = {"Type": mount.kind}
+    source = mount.source
+    if mount.kind == "volume":
+        document |= {"Name": mount.source, "Driver": "local"}
+        source = f"{volumes}/{mount.source}/data"
+    return document | {
+        "Source": source,
+        "Destination": mount.target,
+        "Mode": "",
+        "RW": not mount.is_read_only,
+        "Propagation": "rprivate" if mount.kind == "bind" else "",
+    }
+
+
 def container_summary(
-    state: ContainerState, *, now_ns: int, is_restarting: bool = False
+    state: ContainerState, *, now_ns: int, volumes: str, is_restarting: bool = False
 ) -> Document:
     """Return one element of `/containers/json`. `ExitCode` is ours; docker's clients skip it."""
     return {
@@ -72,7 +88,7 @@ def container_summary(
         "Status": status_words(state, now_ns=now_ns, is_restarting=is_restarting),
         "HostConfig": {"NetworkMode": "none"},
         "NetworkSettings": {"Networks": {}},
-        "Mounts": [],
+        "Mounts": [mount_document(mount, volumes=volumes) for mount in state.mounts],
         "ExitCode": state.exit.code if state.exit and not state.is_running else 0,
     }
 
@@ -146,6 +162,14 @@ def parse_filters(text: str, *, known: frozenset[str]) -> Mapping[str, tuple[str
     return found
 
 
+def label_tests(
+    filters: Mapping[str, tuple[str, ...]],
+) -> Callable[[Mapping[str, str]], bool]:
+    """Return the test that all `label` filters together mean."""
+    tests = [_label_test(label) for label in filters.get("label", ())]
+    return lambda labels: all(test(labels) for test in tests)
+
+
 def container_matcher(filters: Mapping[str, tuple[str, ...]]) -> Callable[[ContainerState], bool]:
     """Return the test that all filters together mean: any value of `id`, `name`, `status`, every
     `label`.
@@ -158,7 +182,7 @@ def container_matcher(filters: Mapping[str, tuple[str, ...]]) -> Callable[[Conta
         raise HttpError(400, f"invalid filter 'name': {error}") from error
     ids = filters.get("id", ())
     statuses = filters.get("status", ())
-    labels = [_label_test(label) for label in filters.get("label", ())]
+    is_labelled = label_tests(filters)
 
     def matches(state: ContainerState) -> bool:
         if ids and not any(state.id.startswith(prefix) for prefix in ids):
@@ -169,7 +193,7 @@ def container_matcher(filters: Mapping[str, tuple[str, ...]]) -> Callable[[Conta
             return False
         if statuses and state.status.value not in statuses:
             return False
-        return all(test(state.labels) for test in labels)
+        return is_labelled(state.labels)
 
     return matches
 

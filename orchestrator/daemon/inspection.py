@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from orchestrator.daemon.docker_shape import Document, state_word
+from orchestrator.daemon.docker_shape import Document, mount_document, state_word
 from orchestrator.model.human import rfc3339
 from runtime.api import (
     Blkio,
@@ -15,6 +15,7 @@ from runtime.api import (
     ImageConfig,
     ImageState,
     Limits,
+    Mount,
     Namespaces,
     Status,
 )
@@ -23,9 +24,14 @@ _NO_NAMESPACES = Namespaces()
 
 
 def container_inspection(
-    state: ContainerState, image: ImageState | None, *, log_path: str, is_restarting: bool = False
+    state: ContainerState,
+    image: ImageState | None,
+    *,
+    log_path: str,
+    volumes: str,
+    is_restarting: bool = False,
 ) -> Document:
-    """Return the whole document."""
+    """Return the whole document; `volumes` is the directory that volumes are in."""
     request = state.request
     return {
         "Id": state.id,
@@ -39,10 +45,10 @@ def container_inspection(
         "Driver": "overlay2",
         "Platform": "linux",
         "LogPath": log_path,
-        "Mounts": [_mount(each.kind, each.source, each.target, is_writable=not each.is_read_only)
-                   for each in (request.mounts if request else ())]
-                  + [_mount("tmpfs", each.source, each.target, is_writable=False)
-                     for each in (request.files if request else ())],
+        "Mounts": [
+            *(mount_document(mount, volumes=volumes) for mount in state.mounts),
+            *(_given(each.source, each.target) for each in (request.files if request else ())),
+        ],
         "HostConfig": _host_config(state.limits, request),
         "Config": _config(state, request, image.config if image else ImageConfig()),
         "NetworkSettings": {"Ports": {}, "Networks": {}},
@@ -91,7 +97,7 @@ def _config(
         "Cmd": list(command),
         "Entrypoint": list(entrypoint) or None,
         "Image": state.image_reference,
-        "Volumes": None,
+        "Volumes": {path: {} for path in image.volumes} or None,
         "WorkingDir": image.working_dir if asked.working_dir is None else asked.working_dir,
         "Labels": dict(state.labels),
         "ExposedPorts": {port: {} for port in asked.exposed},
@@ -105,15 +111,11 @@ def _environment(image: Mapping[str, str], asked: Mapping[str, str | None]) -> l
     return [f"{name}={value}" for name, value in found.items() if value is not None]
 
 
-def _mount(kind: str, source: str, target: str, *, is_writable: bool) -> Document:
-    return {
-        "Type": kind,
-        "Source": source,
-        "Destination": target,
-        "Mode": "",
-        "RW": is_writable,
-        "Propagation": "rprivate" if kind == "bind" else "",
-    }
+def _given(source: str, target: str) -> Document:
+    """Return how a config or secret is shown: what it is, read-only and in memory."""
+    return mount_document(
+        Mount(kind="tmpfs", source=source, target=target, is_read_only=True), volumes=""
+    )
 
 
 def _host_config(limits: Limits, request: ContainerRequest | None) -> Document:
@@ -127,7 +129,7 @@ def _host_config(limits: Limits, request: ContainerRequest | None) -> Document:
         "CgroupnsMode": spaces.cgroup or "private",
         "LogConfig": {"Type": "json-file", "Config": {}},
         "RestartPolicy": {"Name": "no", "MaximumRetryCount": 0},
-        "Binds": None,
+        "Binds": _binds(request) or None,
         **_limits(limits),
     }
     if request is None:
@@ -164,6 +166,15 @@ def _host_config(limits: Limits, request: ContainerRequest | None) -> Document:
             each.target: ",".join(each.options) for each in request.mounts if each.kind == "tmpfs"
         },
     }
+
+
+def _binds(request: ContainerRequest | None) -> list[str]:
+    """Return what was asked for as `SOURCE:TARGET[:ro]`."""
+    return [
+        f"{each.source}:{each.target}{':ro' if each.is_read_only else ''}"
+        for each in (request.mounts if request else ())
+        if each.source and each.kind != "tmpfs"
+    ]
 
 
 def _limits(limits: Limits) -> Document:

@@ -155,7 +155,12 @@ class StackRoutes:
         now_ns = self._engine.clock.now_ns()
         restarting = self._engine.restarting()
         document["containers"] = [
-            container_summary(state, now_ns=now_ns, is_restarting=state.name in restarting)
+            container_summary(
+                state,
+                now_ns=now_ns,
+                volumes=str(self._engine.paths.volumes),
+                is_restarting=state.name in restarting,
+            )
             for state in states
         ]
         return json_response(document)

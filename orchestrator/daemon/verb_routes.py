@@ -119,6 +119,6 @@ async def remove_ended(engine: Engine) -> None:
 
 async def _remove(engine: Engine, container: ContainerId) -> None:
     try:
-        await engine.supervisor.remove_container(container, force=True)
+        await engine.supervisor.remove_container(container, force=True, volumes=True)
     except RuntimeFault as error:
         log.warning("cannot remove container %s, which asks for it: %s", container[:12], error)

@@ -9,7 +9,7 @@ The latter may have been written by anybody, so it is validated like a file.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from types import MappingProxyType
 
 from orchestrator.errors import LoadErrors, Problem
@@ -23,7 +23,6 @@ from orchestrator.load.resources import (
     limits,
     namespaces,
     size,
-    tmpfs_mounts,
     ulimits,
     whole,
 )
@@ -40,17 +39,20 @@ from orchestrator.load.tree import (
     plain,
 )
 from orchestrator.load.validate import validate
+from orchestrator.load.volumes import mounts, mounts_of, volumes
 from orchestrator.model.container import File
 from orchestrator.model.project import (
     Bootstrap,
     Condition,
     Dependency,
+    Place,
     Project,
     ProjectName,
     RestartKind,
     RestartPolicy,
     Service,
     ServiceName,
+    Volume,
 )
 from orchestrator.model.units import parse_duration
 
@@ -74,16 +76,18 @@ def decode_project(
     services = services_of(tree)
     document = plain(tree)
     assert isinstance(document, dict)
+    known = volumes(tree)
     return Project(
         name=name,
         services=MappingProxyType(
             {
                 ServiceName(key): _service(
-                    key, services[key], name, files(services[key], tree, contents)
+                    key, services[key], name, known, files(services[key], tree, contents)
                 )
                 for key in sorted(services)
             }
         ),
+        volumes=known,
         working_dir=working_dir,
         config_files=tuple(config_files),
         environment_files=tuple(environment_files),
@@ -164,7 +168,13 @@ def _contents(document: Mapping[str, object]) -> Mapping[str, str]:
 # One service
 
 
-def _service(name: str, node: Map, project: ProjectName, files: tuple[File, ...]) -> Service:
+def _service(
+    name: str,
+    node: Map,
+    project: ProjectName,
+    known: Mapping[str, Volume],
+    files: tuple[File, ...],
+) -> Service:
     grace = _text(node, "stop_grace_period")
     return Service(
         name=ServiceName(name),
@@ -184,7 +194,8 @@ def _service(name: str, node: Map, project: ProjectName, files: tuple[File, ...]
         restart=_restart(node),
         limits=limits(node),
         is_read_only=is_true(node.get("read_only")),
-        mounts=tmpfs_mounts(node),
+        mounts=mounts(node, known),
+        mounts_of=mounts_of(node),
         files=files,
         init=is_true(node.get("init")),
         tty=is_true(node.get("tty")),
@@ -207,7 +218,19 @@ def _service(name: str, node: Map, project: ProjectName, files: tuple[File, ...]
         stop_grace_ns=DEFAULT_GRACE_NS if grace is None else parse_duration(grace),
         scale=_scale(node),
         place=node.place,
+        places=MappingProxyType(dict(_places(node))),
     )
+
+
+def _places(node: Map) -> Iterator[tuple[str, Place]]:
+    """Give where keys and entries of lists were written, as far as they come from a file."""
+    for key, child in node.entries.items():
+        place = node.key_place(key)
+        if place.line:
+            yield key, place
+        for index, item in enumerate(child.items if isinstance(child, List) else ()):
+            if item.place.line:
+                yield f"{key}[{index}]", item.place
 
 
 def _value(node: Node | None) -> str | int | float | bool | None:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TypeAlias
 
-from orchestrator.load import attributes, ports
+from orchestrator.load import attributes, ports, volumes
 from orchestrator.load.attributes import Condition
 from orchestrator.load.scalars import text_of
 from orchestrator.load.tree import Map, Node, PathTable, Scalar, find, is_null, plain
@@ -76,7 +76,10 @@ LOG_SIZE = "of each container's log the last 16 to 32 MiB are kept"
 HEALTH = "trice makes no health checks yet: take it away, or write `disable: true`"
 HEALTHY = "trice makes no health checks yet; write service_started"
 HOOKS = "trice runs no hooks yet: run it by hand, with `trice exec` or `trice run`"
-VOLUMES = "trice has no volumes yet: `tmpfs` holds what may be lost with the container"
+PROPAGATION = "mounts pass neither into a running container nor out of it"
+DRIVERS = "trice has the local driver alone"
+DRIVER_OPTIONS = "the local driver mounts nothing itself yet: mount it on the host, and bind that"
+IMAGE_MOUNTS = "trice mounts no images: let a container of the image share a volume"
 NO_STORE = (
     "trice keeps no configs and secrets of its own: name a `file` or an `environment` variable"
 )
@@ -119,6 +122,10 @@ def _is_no_check(node: Node) -> bool:
     """No check is made of a service whose check is taken away."""
     disable, test = find(node, "disable"), plain(find(node, "test") or Scalar(None))
     return (isinstance(disable, Scalar) and disable.value is True) or test == ["NONE"]
+
+
+def _says_nothing(node: Node) -> bool:
+    return is_null(node) or (isinstance(node, Map) and not node.entries)
 
 
 def _is_bootstrap(node: Node) -> bool:
@@ -231,8 +238,24 @@ _SERVICE: dict[str, Standing] = {
     "expose.*": InForce(ports.exposed),
     "mac_address": Refused(NAMES),
     # Storage, logs
-    "volumes": Refused(VOLUMES),
-    "volumes_from": Refused(VOLUMES),
+    "volumes.*.type": InForce(
+        only("volume", "bind", "tmpfs", why="trice mounts volume, bind and tmpfs"),
+        "`image`, `npipe`, `cluster`",
+    ),
+    **dict.fromkeys(("volumes.*.source", "volumes.*.target", "volumes.*.read_only"), InForce()),
+    "volumes.*.consistency": Kept("for other platforms", spares=_is("")),
+    "volumes.*.bind.propagation": InForce(
+        only("", "private", "rprivate", why=PROPAGATION), "shared and slave mounts"
+    ),
+    "volumes.*.bind.create_host_path": InForce(),
+    "volumes.*.bind.recursive": InForce(),
+    "volumes.*.bind.selinux": Kept("trice gives files no SELinux labels"),
+    "volumes.*.volume.nocopy": InForce(),
+    "volumes.*.volume.subpath": InForce(),
+    "volumes.*.volume.labels": Kept("a volume has the labels that `volumes` at top level says"),
+    "volumes.*.tmpfs": InForce(),
+    "volumes.*.image": Refused(IMAGE_MOUNTS, spares=_says_nothing),
+    "volumes_from.*": InForce(volumes.volumes_from_refusal),
     **{
         f"{section}.*.{key}": standing
         for section in ("configs", "secrets")
@@ -257,7 +280,9 @@ _TOP: dict[str, Standing] = {
     "include": InForce(),
     "networks.*": Refused(NETWORKS),
     "networks.default": Refused(NETWORKS, spares=_has_only_a_name),
-    "volumes": Refused(VOLUMES),
+    **dict.fromkeys(("volumes.*.name", "volumes.*.external", "volumes.*.labels"), InForce()),
+    "volumes.*.driver": InForce(only("", "local", why=DRIVERS), "drivers other than `local`"),
+    "volumes.*.driver_opts": Refused(DRIVER_OPTIONS, spares=_says_nothing),
     **{f"configs.*.{key}": InForce() for key in ("file", "environment", "content")},
     **{f"secrets.*.{key}": InForce() for key in ("file", "environment")},
     **{

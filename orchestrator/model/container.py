@@ -15,6 +15,7 @@ from runtime.api import (
     File,
     Limits,
     Mount,
+    MountsOf,
     Namespaces,
     Security,
     is_namespaced_sysctl,
@@ -22,7 +23,7 @@ from runtime.api import (
 
 __all__ = [
     "CAPABILITIES", "DEFAULT_NAMESPACES", "DEFAULT_SECURITY", "NO_LIMITS", "RESOURCE_LIMITS", "Blkio", "BlkioDevice",
-    "Device", "File", "Limits", "Mount", "Namespaces", "Security", "is_namespaced_sysctl",
+    "Device", "File", "Limits", "Mount", "MountsOf", "Namespaces", "Security", "is_namespaced_sysctl",
 ]  # fmt: skip
 
 DEFAULT_SECURITY = Security()

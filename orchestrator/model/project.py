@@ -20,6 +20,7 @@ from orchestrator.model.container import (
     File,
     Limits,
     Mount,
+    MountsOf,
     Namespaces,
     Security,
 )
@@ -104,6 +105,9 @@ class Service:
     limits: Limits = NO_LIMITS
     is_read_only: bool = False
     mounts: tuple[Mount, ...] = ()
+    """`tmpfs` and `volumes`; named volumes by their names on the machine."""
+    mounts_of: tuple[MountsOf, ...] = ()
+    """As in the file: `service:NAME` becomes the container of that service when a request is made."""
     files: tuple[File, ...] = ()
     """Its configs, then its secrets."""
     init: bool = False
@@ -130,6 +134,26 @@ class Service:
     stop_grace_ns: int = 10_000_000_000
     scale: int = 1
     place: Place = Place(file="", line=0, column=0)
+    places: Mapping[str, Place] = field(
+        default_factory=lambda: MappingProxyType({}), compare=False, repr=False
+    )
+    """Where its keys, and the entries of its lists, were written: `mem_limit`, `volumes[0]`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Volume:
+    """A named volume of the stack file."""
+
+    key: str
+    """As services call it."""
+    name: str
+    """As the machine calls it: `P_key`, unless the file says otherwise."""
+    labels: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    is_external: bool = False
+    """It must be there, and is neither made nor removed."""
+    digest: str = ""
+    """Of its configuration; kept on the volume as a label."""
+    place: Place = Place(file="", line=0, column=0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -139,6 +163,8 @@ class Project:
     name: ProjectName
     services: Mapping[ServiceName, Service]
     """Sorted by name."""
+    volumes: Mapping[str, Volume] = field(default_factory=lambda: MappingProxyType({}))
+    """By key, sorted."""
     working_dir: str = ""
     config_files: tuple[str, ...] = ()
     environment_files: tuple[str, ...] = ()

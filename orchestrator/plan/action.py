@@ -6,6 +6,7 @@ within its plan and reads like what it does: `start demo-web-1`."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -92,10 +93,63 @@ class RemoveContainer:
     cause: str
     needs: tuple[str, ...] = ()
     is_replacement: bool = False
+    is_with_volumes: bool = False
+    """Its anonymous volumes go, too."""
 
     @property
     def key(self) -> str:
         return f"remove {self.name}"
 
 
-Action: TypeAlias = BuildImage | CreateContainer | StartContainer | StopContainer | RemoveContainer
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CreateVolume:
+    """Make one named volume; what it holds comes with the first container that uses it."""
+
+    name: str
+    labels: Mapping[str, str]
+    cause: str
+    needs: tuple[str, ...] = ()
+
+    @property
+    def key(self) -> str:
+        return f"create volume {self.name}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LeaveVolume:
+    """Let one anonymous volume go from its slot: it stays, and no later container takes it over."""
+
+    name: str
+    labels: Mapping[str, str]
+    """What it has from then on."""
+    cause: str
+    needs: tuple[str, ...] = ()
+
+    @property
+    def key(self) -> str:
+        return f"leave volume {self.name}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RemoveVolume:
+    """Remove one volume with all that is in it."""
+
+    name: str
+    cause: str
+    needs: tuple[str, ...] = ()
+
+    @property
+    def key(self) -> str:
+        return f"remove volume {self.name}"
+
+
+Action: TypeAlias = (
+    BuildImage
+    | CreateVolume
+    | CreateContainer
+    | StartContainer
+    | StopContainer
+    | RemoveContainer
+    | LeaveVolume
+    | RemoveVolume
+)

@@ -66,9 +66,14 @@ class Desired:
     """Overrides of the file's scale."""
     recreate: frozenset[ServiceName] = frozenset()
     """Services whose containers must have been made by this revision (--force-recreate)."""
+    renew: frozenset[ServiceName] = frozenset()
+    """Services whose new containers take over no anonymous volume from before this revision
+    (--renew-anon-volumes)."""
     is_met: bool = False
     """This revision was reached once; what is missing now was lost since."""
     is_remove_orphans: bool = False
+    is_remove_volumes: bool = False
+    """What is removed takes its anonymous volumes along; the whole project its named ones, too."""
     grace_ns: int | None = None
     """Instead of every service's stop_grace_period."""
 
@@ -81,6 +86,7 @@ class UpOptions:
     no_recreate: bool = False
     remove_orphans: bool = False
     no_deps: bool = False
+    renew_anon_volumes: bool = False
     scale: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
     grace_s: float | None = None
     author: str = ""
@@ -93,6 +99,7 @@ class DownOptions:
 
     services: tuple[str, ...] = ()
     remove_orphans: bool = False
+    volumes: bool = False
     grace_s: float | None = None
     author: str = ""
     cause: str = ""

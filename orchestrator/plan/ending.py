@@ -12,6 +12,7 @@ from orchestrator.plan.labels import recorded_dependencies
 from orchestrator.plan.observed import Instance
 from orchestrator.plan.orphans import Departure
 from orchestrator.plan.restart import Policy
+from orchestrator.plan.volumes import is_going
 
 Present = Mapping[ServiceName, tuple[Instance, ...]]
 
@@ -44,7 +45,7 @@ def endings(
             if stop is not None:
                 stops.append(stop)
             if each.is_removed:
-                removals.append(_remove(each, (stop.key,) if stop is not None else first))
+                removals.append(_remove(each, desired, (stop.key,) if stop is not None else first))
         barriers[name] = tuple(stop.key for stop in stops) or after
         actions += [*stops, *removals]
     return actions
@@ -84,7 +85,7 @@ def _stop(
     )
 
 
-def _remove(departure: Departure, needs: tuple[str, ...]) -> RemoveContainer:
+def _remove(departure: Departure, desired: Desired, needs: tuple[str, ...]) -> RemoveContainer:
     instance = departure.instance
     return RemoveContainer(
         service=instance.service,
@@ -93,4 +94,5 @@ def _remove(departure: Departure, needs: tuple[str, ...]) -> RemoveContainer:
         cause=departure.cause,
         needs=needs,
         is_replacement=departure.is_replacement,
+        is_with_volumes=is_going(instance.service, desired),
     )

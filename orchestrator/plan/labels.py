@@ -4,11 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from orchestrator.model.project import Dependency, Project, ProjectName, Service, ServiceName
+from orchestrator.model.project import (
+    Dependency,
+    Project,
+    ProjectName,
+    Service,
+    ServiceName,
+    Volume,
+)
 
 PREFIX = "com.docker.compose."
 PROJECT = PREFIX + "project"
 SERVICE = PREFIX + "service"
+VOLUME = PREFIX + "volume"
+"""On named volumes: the key in the stack file."""
 NUMBER = PREFIX + "container-number"
 ONEOFF = PREFIX + "oneoff"
 CONFIG_HASH = PREFIX + "config-hash"
@@ -64,6 +73,29 @@ def image_labels(
 ) -> dict[str, str]:
     """Return the labels of an image that is built for a service from these `inputs` (a digest)."""
     return {PROJECT: project, SERVICE: service, VERSION: version, BUILD: inputs}
+
+
+def volume_labels(project: ProjectName, volume: Volume, *, version: str) -> dict[str, str]:
+    """Return the labels of a named volume that the stack file has."""
+    return {
+        **volume.labels,
+        PROJECT: project,
+        VOLUME: volume.key,
+        VERSION: version,
+        CONFIG_HASH: volume.digest,
+    }
+
+
+def slot_labels(
+    project: ProjectName, service: ServiceName, *, number: int, revision: int
+) -> dict[str, str]:
+    """Return the labels of an anonymous volume that a container of this slot gets."""
+    return {
+        PROJECT: project,
+        SERVICE: service,
+        NUMBER: str(number),
+        REVISION: str(revision),
+    }
 
 
 def recorded_dependencies(labels: Mapping[str, str]) -> frozenset[ServiceName]:

@@ -8,7 +8,7 @@ from types import MappingProxyType
 
 from orchestrator.model.project import ServiceName
 from orchestrator.plan import labels
-from runtime.api import ContainerId, ContainerState, ImageState
+from runtime.api import ContainerId, ContainerState, ImageState, VolumeState
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,6 +24,10 @@ class Observed:
     """Why a reference cannot be looked up, where that is not simply "not there"."""
     foreign_names: Mapping[str, ContainerId] = field(default_factory=lambda: MappingProxyType({}))
     """Names that containers outside of the project have."""
+    volumes: Mapping[str, VolumeState] = field(default_factory=lambda: MappingProxyType({}))
+    """By name: those with the project's label, and those that its stack file names."""
+    foreign_volumes: frozenset[str] = frozenset()
+    """Names of volumes that containers outside of the project have."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

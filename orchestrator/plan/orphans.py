@@ -69,6 +69,8 @@ def _is_orphan(desired: Desired, service: ServiceName) -> bool:
 def _goal(desired: Desired, service: ServiceName) -> tuple[State | None, str]:
     """Return what the containers of a service are to be, and why; None leaves them as they are."""
     is_orphan = _is_orphan(desired, service)
+    if desired.goals.get(service) is State.REMOVED and desired.state is not State.REMOVED:
+        return State.REMOVED, f"service {service} is to be {State.REMOVED}"
     match desired.state:
         case State.HALTED:
             return State.STOPPED, _project_cause(desired)

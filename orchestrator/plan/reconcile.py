@@ -12,7 +12,8 @@ from types import MappingProxyType
 
 from orchestrator.errors import CycleError
 from orchestrator.model.project import ServiceName
-from orchestrator.plan.action import Action, CreateContainer, RemoveContainer
+from orchestrator.plan import volumes
+from orchestrator.plan.action import Action, CreateContainer, CreateVolume, RemoveContainer
 from orchestrator.plan.desired import Desired
 from orchestrator.plan.ending import endings
 from orchestrator.plan.observed import Instance, Observed, instances, oneoffs
@@ -60,9 +61,14 @@ def reconcile(
     waiting = tuple(wait for step in found.values() for wait in step.waiting)
     problems = [step.verdict.problem for step in found.values() if step.verdict.problem]
     warnings = [warning for step in found.values() for warning in step.warnings]
+    warnings += _volume_warnings(desired, observed, found)
     orphans = orphan_warning(desired, present)
+    actions = _actions(desired, found, leaving, present, policy, observed)
+    removals = [each for each in actions if isinstance(each, RemoveContainer)]
+    endings_of_volumes, still_used = volumes.endings(desired, observed, removals, _slots(found))
+    warnings += still_used
     return Plan(
-        actions=_actions(desired, found, leaving, present, policy),
+        actions=(*actions, *endings_of_volumes),
         waiting=tuple(sorted(waiting, key=lambda wait: wait.name)),
         problems=tuple(sorted(problems, key=str)),
         warnings=(*sorted(warnings), *filter(None, [orphans])),
@@ -70,6 +76,27 @@ def reconcile(
         requeue_after_ns=_requeue(waiting, now_ns),
         memory=memory,
     )
+
+
+def _volume_warnings(
+    desired: Desired, observed: Observed, found: Mapping[ServiceName, Step]
+) -> tuple[str, ...]:
+    if desired.project is None:
+        return ()
+    services = [step.verdict.service for step in found.values()]
+    return volumes.warnings(services, desired.project, observed)
+
+
+def _slots(found: Mapping[ServiceName, Step]) -> Mapping[ServiceName, volumes.Slots]:
+    return {
+        name: volumes.Slots(
+            kept=frozenset(each.number for each in step.verdict.keep),
+            coming=frozenset(fresh.number for fresh in step.verdict.fresh),
+            count=step.verdict.count,
+        )
+        for name, step in found.items()
+        if step.verdict.count is not None
+    }
 
 
 def _kept(found: Mapping[ServiceName, Step]) -> tuple[str, ...]:
@@ -107,6 +134,7 @@ def _actions(
     leaving: list[Departure],
     present: Present,
     policy: Policy,
+    observed: Observed,
 ) -> tuple[Action, ...]:
     builds = {
         step.verdict.build.key: step.verdict.build
@@ -116,14 +144,39 @@ def _actions(
     actions: list[Action] = [builds[key] for key in sorted(builds)]
     actions += endings(desired, leaving, present, tuple(sorted(builds)), policy)
     removals = {each.name: each for each in actions if isinstance(each, RemoveContainer)}
-    for step in found.values():
-        actions += [_create(step.verdict, fresh, removals) for fresh in step.verdict.fresh]
+    made = _made_volumes(desired, found, observed, policy)
+    actions += {each.key: each for of_one in made.values() for each in of_one}.values()
+    created = {fresh.request.name for step in found.values() for fresh in step.verdict.fresh}
+    for name, step in found.items():
+        before = tuple(each.key for each in made.get(name, ()))
+        actions += [
+            _create(step.verdict, fresh, removals, (*before, *_shared(fresh, created)))
+            for fresh in step.verdict.fresh
+        ]
         actions += step.starts
     return tuple(actions)
 
 
+def _made_volumes(
+    desired: Desired, found: Mapping[ServiceName, Step], observed: Observed, policy: Policy
+) -> Mapping[ServiceName, tuple[CreateVolume, ...]]:
+    if desired.project is None:
+        return {}
+    fresh = [step.verdict.service for step in found.values() if step.verdict.fresh]
+    return volumes.creations(fresh, desired.project, observed, version=policy.version)
+
+
+def _shared(fresh: Fresh, created: set[str]) -> tuple[str, ...]:
+    """Return what makes the containers whose mounts it has."""
+    names = {each.container for each in fresh.request.mounts_of} & created
+    return tuple(f"create {name}" for name in sorted(names))
+
+
 def _create(
-    verdict: Verdict, fresh: Fresh, removals: Mapping[str, RemoveContainer]
+    verdict: Verdict,
+    fresh: Fresh,
+    removals: Mapping[str, RemoveContainer],
+    others: tuple[str, ...],
 ) -> CreateContainer:
     before = {each.instance.name for each in verdict.doomed if each.instance.number == fresh.number}
     before |= {fresh.request.name} & removals.keys()
@@ -132,6 +185,6 @@ def _create(
         service=verdict.service.name,
         request=fresh.request,
         cause=fresh.cause,
-        needs=(*builds, *(removals[name].key for name in sorted(before))),
+        needs=(*builds, *(removals[name].key for name in sorted(before)), *others),
         is_replacement=fresh.is_replacement,
     )

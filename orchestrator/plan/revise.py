@@ -58,6 +58,7 @@ def bring_up(
         settled=settled | selected if options.no_recreate else settled,
         scale=MappingProxyType(dict(sorted(scale.items()))),
         recreate=named if options.force_recreate else frozenset(),
+        renew=selected if options.renew_anon_volumes else frozenset(),
         is_remove_orphans=options.remove_orphans,
         grace_ns=_grace_ns(options.grace_s),
     )
@@ -127,7 +128,9 @@ def take_down(
         is_met=False,
         asked=frozenset(),
         recreate=frozenset(),
+        renew=frozenset(),
         is_remove_orphans=options.remove_orphans,
+        is_remove_volumes=options.volumes,
         grace_ns=_grace_ns(options.grace_s),
     )
     if not options.services:
@@ -160,7 +163,9 @@ def is_same_wish(previous: Desired, wanted: Desired) -> bool:
 
 def _wish(desired: Desired) -> Desired:
     revision = Revision(number=0, author="", cause="", at_ns=0)
-    return replace(desired, revision=revision, is_met=False, recreate=frozenset())
+    return replace(
+        desired, revision=revision, is_met=False, recreate=frozenset(), renew=frozenset()
+    )
 
 
 def _is_halted(previous: Desired | None) -> bool:

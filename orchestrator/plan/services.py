@@ -18,12 +18,14 @@ from orchestrator.plan.desired import Desired
 from orchestrator.plan.observed import Instance, Observed
 from orchestrator.plan.plan import PlanProblem
 from orchestrator.plan.restart import Policy
+from orchestrator.plan.volumes import differing, kept_for, missing, not_shared
 from runtime.api import (
     BootstrapRequest,
     ContainerId,
     ContainerRequest,
     Digest,
     ImageState,
+    MountsOf,
     Namespaces,
     Status,
 )
@@ -60,6 +62,8 @@ class Verdict:
     fresh: tuple[Fresh, ...] = ()
     build: BuildImage | None = None
     problem: PlanProblem | None = None
+    count: int | None = None
+    """How many containers it shall have; None where everything is left as it is."""
 
     @property
     def is_change(self) -> bool:
@@ -81,9 +85,9 @@ def judge(
     """
     image = observed.images.get(service.image)
     build = _build(service, project, image, policy)
-    reasons = _reasons(service, present, desired, image, build)
     image_id = UNBUILT if build is not None or image is None else image.id
-    make = _Maker(service, project, desired, image_id, policy)
+    make = _Maker(service, project, desired, observed, image_id, policy)
+    reasons = _reasons(make, present, image, build)
     kept, surplus = _fit(present, reasons, make.count)
     stale = [each for each in kept if reasons[each.state.id]]
     doomed = [Doomed(instance=each, cause=cause) for each, cause in surplus]
@@ -102,8 +106,9 @@ def judge(
         doomed=tuple(doomed),
         fresh=tuple(fresh),
         build=build if fresh else None,
+        count=make.count,
     )
-    problem = _problem(verdict, make.count, image, observed)
+    problem = _problem(verdict, make.count, image, project, observed)
     return unchanged(service, present, problem) if problem else verdict
 
 
@@ -123,7 +128,7 @@ def request_of(
     service: Service, project: Project, desired: Desired, image: Digest, policy: Policy
 ) -> ContainerRequest:
     """Return the request of the service's first container: what one-off containers are made after."""
-    return _Maker(service, project, desired, image, policy).request(1)
+    return _Maker(service, project, desired, Observed(), image, policy).request(1)
 
 
 def build_of(
@@ -152,14 +157,22 @@ class _Maker:
     """Makes the requests of one service's containers."""
 
     def __init__(
-        self, service: Service, project: Project, desired: Desired, image: Digest, policy: Policy
+        self,
+        service: Service,
+        project: Project,
+        desired: Desired,
+        observed: Observed,
+        image: Digest,
+        policy: Policy,
     ) -> None:
         self.service = service
         self.project = project
         self.desired = desired
+        self.observed = observed
         self.image = image
         self.policy = policy
         self.count = desired.scale.get(service.name, service.scale)
+        self.mounts_of = _mounts_of(project, service)
 
     def cause(self, number: int, *, is_first: bool) -> str:
         if self.desired.is_met:
@@ -200,6 +213,16 @@ class _Maker:
             annotations=service.annotations,
             limits=service.limits,
             mounts=service.mounts,
+            mounts_of=self.mounts_of,
+            volume_labels=MappingProxyType(
+                labels.slot_labels(
+                    self.project.name,
+                    service.name,
+                    number=number,
+                    revision=desired.revision.number,
+                )
+            ),
+            kept_volumes=kept_for(service.name, number, desired, self.observed),
             files=service.files,
             is_read_only=service.is_read_only,
             exposed=service.exposed,
@@ -245,31 +268,38 @@ def _namespaces(project: Project, modes: Namespaces) -> Namespaces:
     )
 
 
+def _mounts_of(project: Project, service: Service) -> tuple[MountsOf, ...]:
+    """Return whose mounts it has, `service:NAME` as the name of that service's first container."""
+    return tuple(
+        replace(each, container=container_name(project, project.services[ServiceName(name)], 1))
+        if kind == "service" and name in project.services
+        else each
+        for each in service.mounts_of
+        for kind, _, name in [each.container.partition(":")]
+    )
+
+
 def _reasons(
-    service: Service,
+    make: _Maker,
     present: tuple[Instance, ...],
-    desired: Desired,
     image: ImageState | None,
     build: BuildImage | None,
 ) -> Mapping[ContainerId, str]:
     """Return for each container why it cannot stay; the empty text for one that can."""
+    service, desired = make.service, make.desired
     is_settled = service.name in desired.settled
     rebuilt = build.cause if build is not None and image is not None and not is_settled else ""
     return {
-        each.state.id: _divergence(each, service, desired, image, is_settled=is_settled) or rebuilt
+        each.state.id: _divergence(each, make, image, is_settled=is_settled) or rebuilt
         for each in present
     }
 
 
 def _divergence(
-    instance: Instance,
-    service: Service,
-    desired: Desired,
-    image: ImageState | None,
-    *,
-    is_settled: bool,
+    instance: Instance, make: _Maker, image: ImageState | None, *, is_settled: bool
 ) -> str:
     """Return why a container cannot stay, or the empty text."""
+    service, desired = make.service, make.desired
     state = instance.state
     if state.status is Status.DEAD:
         return f"container {state.name} is half removed"
@@ -285,7 +315,8 @@ def _divergence(
         return changed
     if image is not None and state.image != image.id:
         return f"image of {service.name} changed ({_short(state.image)}→{_short(image.id)})"
-    return ""
+    target = differing(service, state) or not_shared(service, make.mounts_of, state, make.observed)
+    return f"mounts of {service.name} changed ({target})" if target else ""
 
 
 def _changed_contents(marks: Mapping[str, str], now: Mapping[str, str]) -> str:
@@ -367,7 +398,7 @@ def _build(
 
 
 def _problem(
-    verdict: Verdict, count: int, image: ImageState | None, observed: Observed
+    verdict: Verdict, count: int, image: ImageState | None, project: Project, observed: Observed
 ) -> PlanProblem | None:
     service = verdict.service
     path = f"services.{service.name}"
@@ -377,6 +408,8 @@ def _problem(
             why=f"cannot have {count} containers with one fixed name",
             hint="remove container_name or scale to 1",
         )
+    if verdict.fresh and (lacking := missing(service, project, observed)) is not None:
+        return lacking
     if verdict.fresh and image is None and verdict.build is None:
         fault = observed.image_faults.get(service.image)
         return PlanProblem(

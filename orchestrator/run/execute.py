@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import assert_never
 
@@ -17,13 +18,16 @@ from orchestrator.plan.action import (
     Action,
     BuildImage,
     CreateContainer,
+    CreateVolume,
+    LeaveVolume,
     RemoveContainer,
+    RemoveVolume,
     StartContainer,
     StopContainer,
 )
 from orchestrator.plan.plan import Plan
 from orchestrator.plan.services import with_image
-from runtime.api import ContainerId, Runtime, RuntimeFault
+from runtime.api import ContainerId, NotFound, Runtime, RuntimeFault
 
 STOP_PARALLELISM = 256
 """Stopping is mostly waiting for a grace period: as few projects as possible wait for it twice."""
@@ -180,10 +184,20 @@ class _Run:
             case StopContainer():
                 self.runtime.stop(action.container, grace_s=action.grace_s)
             case RemoveContainer():
-                self.runtime.remove(action.container)
+                self.runtime.remove(action.container, volumes=action.is_with_volumes)
+            case CreateVolume():
+                self.runtime.create_volume(action.name, labels=action.labels)
+            case LeaveVolume():
+                self._leave(action)
+            case RemoveVolume():
+                self.runtime.remove_volume(action.name)
             case _:
                 assert_never(action)
         return None
+
+    def _leave(self, action: LeaveVolume) -> None:
+        with suppress(NotFound):  # gone a moment ago: it is left as much as can be
+            self.runtime.relabel_volume(action.name, action.labels)
 
     def _created(self, name: str) -> ContainerId:
         container = self.results[f"create {name}"].container
@@ -199,6 +213,8 @@ def subject(action: Action) -> str:
     """Return what an action is about, as progress names it: `Container demo-web-1`."""
     if isinstance(action, BuildImage):
         return f"Image {action.request.reference}"
+    if isinstance(action, CreateVolume | LeaveVolume | RemoveVolume):
+        return f"Volume {action.name}"
     return f"Container {action.name}"
 
 
@@ -220,6 +236,12 @@ def words(action: Action) -> tuple[str, str]:
         case RemoveContainer(is_replacement=True):
             return ("" if f"stop {action.name}" in action.needs else "Recreate"), ""
         case RemoveContainer():
+            return "Removing", "Removed"
+        case CreateVolume():
+            return "Creating", "Created"
+        case LeaveVolume():
+            return "", ""
+        case RemoveVolume():
             return "Removing", "Removed"
         case _:
             assert_never(action)

@@ -7,6 +7,7 @@ from types import MappingProxyType
 from orchestrator.model.project import Project, ProjectName
 from orchestrator.plan import labels
 from orchestrator.plan.observed import Observed
+from orchestrator.plan.volumes import VOLUME
 from runtime.api import ImageState, NotFound, ReferenceInvalid, Runtime
 
 
@@ -16,6 +17,7 @@ def observe(runtime: Runtime, name: ProjectName, project: Project | None, *, nod
     ours = [state for state in snapshot.containers if state.labels.get(labels.PROJECT) == name]
     ids = {state.id for state in ours}
     images, faults = _images(runtime, project)
+    named = {volume.name for volume in project.volumes.values()} if project is not None else set()
     return Observed(
         node=node,
         containers=tuple(sorted(ours, key=lambda state: state.name)),
@@ -23,6 +25,20 @@ def observe(runtime: Runtime, name: ProjectName, project: Project | None, *, nod
         image_faults=MappingProxyType(faults),
         foreign_names=MappingProxyType(
             {state.name: state.id for state in snapshot.containers if state.id not in ids}
+        ),
+        volumes=MappingProxyType(
+            {
+                volume.name: volume
+                for volume in snapshot.volumes
+                if volume.name in named or volume.labels.get(labels.PROJECT) == name
+            }
+        ),
+        foreign_volumes=frozenset(
+            mount.source
+            for state in snapshot.containers
+            if state.id not in ids
+            for mount in state.mounts
+            if mount.kind == VOLUME
         ),
     )
 

@@ -50,6 +50,8 @@ class StoredDesired(msgspec.Struct, kw_only=True):
     contents: dict[str, dict[str, str]] = {}
     is_remove_orphans: bool
     grace_ns: int | None
+    renew: list[str] = []
+    is_remove_volumes: bool = False
 
 
 class StoredContents(msgspec.Struct, kw_only=True):
@@ -148,6 +150,8 @@ def encode_desired(desired: Desired, *, loader: Loader) -> bytes:
             contents={str(name): dict(each) for name, each in desired.contents.items()},
             is_remove_orphans=desired.is_remove_orphans,
             grace_ns=desired.grace_ns,
+            renew=sorted(desired.renew),
+            is_remove_volumes=desired.is_remove_volumes,
         )
     )
 
@@ -173,6 +177,8 @@ def decode_desired(value: bytes, *, loader: Loader) -> Desired:
         ),
         is_remove_orphans=stored.is_remove_orphans,
         grace_ns=stored.grace_ns,
+        renew=_names(stored.renew),
+        is_remove_volumes=stored.is_remove_volumes,
     )
 
 

@@ -205,11 +205,15 @@ class Supervisor:
             turn=Turn.AT_ONCE,
         )
 
-    async def remove_container(self, container: ContainerId, *, force: bool = False) -> None:
+    async def remove_container(
+        self, container: ContainerId, *, force: bool = False, volumes: bool = False
+    ) -> None:
         """Remove one container by hand; one that its project wants is made again."""
         runtime = self._machine.runtime
         await self._by_hand(
-            container, lambda tally, _: tally, lambda: runtime.remove(container, force=force)
+            container,
+            lambda tally, _: tally,
+            lambda: runtime.remove(container, force=force, volumes=volumes),
         )
 
     async def restart_container(

@@ -22,6 +22,7 @@ from orchestrator.plan.observed import Instance, Observed, instances
 from orchestrator.plan.plan import Plan
 from orchestrator.plan.revise import start_again
 from orchestrator.plan.services import build_of, request_of
+from orchestrator.plan.volumes import creations, missing
 from orchestrator.run.observe import observe
 from orchestrator.run.supervisor import Outcome, Supervisor
 from orchestrator.run.worker import obstacle
@@ -39,6 +40,8 @@ class VerbOptions:
     services: tuple[str, ...] = ()
     grace_s: float | None = None
     no_deps: bool = False
+    volumes: bool = False
+    """rm: anonymous volumes go with their containers."""
     author: str = ""
     cause: str = ""
 
@@ -130,11 +133,13 @@ class Verbs:
         for service in sorted(chosen - idle):
             for each in members.get(service, ()):
                 if not each.is_running:
-                    await self._supervisor.remove_container(each.state.id)
+                    await self._supervisor.remove_container(each.state.id, volumes=options.volumes)
                     report(_told(each.name, "Removed"))
         if not idle:
             return Outcome(ok=True)
-        down = DownOptions(services=tuple(sorted(idle)), cause=options.cause or "rm")
+        down = DownOptions(
+            services=tuple(sorted(idle)), volumes=options.volumes, cause=options.cause or "rm"
+        )
         return await self._supervisor.remove_services(name, options=down, report=report)
 
     async def create(
@@ -214,6 +219,8 @@ class Verbs:
         image, error = await self._image(project, chosen, report)
         if image is None:
             return Outcome(ok=False, error=error)
+        if error := await self._volumes(project, chosen, report):
+            return Outcome(ok=False, error=error)
         held = await supervisor.held(project.name)
         desired = await supervisor.call(lambda: held.prepare(project, wish).wanted)
         request = one_off(
@@ -285,6 +292,17 @@ class Verbs:
         path = f"services.{service.name}.image"
         return image, f'{path}: cannot use image "{service.image}": it is not there'
 
+    async def _volumes(self, project: Project, service: Service, report: Report) -> str:
+        """Make the named volumes that a service needs; return why that cannot be."""
+        machine = self._machine
+        observed = await self._supervisor.call(
+            lambda: observe(machine.runtime, project.name, project, node=machine.node)
+        )
+        if problem := missing(service, project, observed):
+            return str(problem)
+        made = creations([service], project, observed, version=machine.policy.version)
+        return await self._supervisor.do_now(Plan(actions=made[service.name]), report)
+
     async def completed(self, project: Project, service: str, report: Report) -> None:
         """Wait until a service's containers have ended well. Raises OrchestratorError."""
         runtime = self._machine.runtime
@@ -317,6 +335,10 @@ def one_off(
         request,
         name=options.name or f"{project.name}-{service}-run-{slug}",
         labels=MappingProxyType(marks),
+        volume_labels=MappingProxyType(
+            {name: request.labels[name] for name in (labels.PROJECT, labels.SERVICE)}
+        ),
+        kept_volumes=MappingProxyType({}),
         entrypoint=entrypoint,
         command=command,
         environment=MappingProxyType({**request.environment, **options.environment}),

@@ -224,3 +224,32 @@ def test_run_attach_wait(trice: Trice) -> None:
         assert attached.returncode == 6
     docker(trice, "rm", "solo")
     assert len(docker(trice, "ps", "-a", "-q").stdout.split()) == 2
+
+
+def test_volumes(trice: Trice) -> None:
+    """docker makes, lists, shows, mounts and removes them; `--rm` and `rm -v` take anonymous ones along."""
+    assert docker(trice, "volume", "create", "--label", "a=b", "data").stdout == "data\n"
+    assert docker(trice, "volume", "ls", "-q", "--filter", "label=a=b").stdout == "data\n"
+    (shown,) = json.loads(docker(trice, "volume", "inspect", "data").stdout)
+    assert Path(shown["Mountpoint"]).is_dir()
+    run = ("run", "--rm", "--network", "none")
+    script = "echo written > /v/file; touch /scratch/x; echo done"
+    made = docker(
+        trice, *run, "-v", "data:/v", "-v", "/scratch", "busybox:test", "sh", "-c", script
+    )
+    assert made.stdout == "done\n"
+    assert (Path(shown["Mountpoint"]) / "file").read_text() == "written\n"
+    eventually(lambda: docker(trice, "volume", "ls", "-q").stdout == "data\n", what="--rm took it")
+    mount = "type=volume,source=data,target=/m,readonly"
+    holder = ("run", "-d", "--name", "holder", "--network", "none", "--mount", mount)
+    docker(trice, *holder, "busybox:test", "sleep", "1000")
+    asked = "cat /m/file; touch /m/x 2>/dev/null || echo read-only"
+    read = docker(trice, *run, "--volumes-from", "holder", "busybox:test", "sh", "-c", asked)
+    assert read.stdout == "written\nread-only\n"
+    (state,) = json.loads(docker(trice, "inspect", "holder").stdout)
+    (seen,) = state["Mounts"]
+    assert (seen["Type"], seen["Name"], seen["RW"]) == ("volume", "data", False)
+    assert "in use" in docker(trice, "volume", "rm", "data", code=1).stderr
+    docker(trice, "rm", "-f", "-v", "holder")
+    assert docker(trice, "volume", "rm", "data").stdout == "data\n"
+    assert not Path(shown["Mountpoint"]).exists()

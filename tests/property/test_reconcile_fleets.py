@@ -16,6 +16,7 @@ from orchestrator.model.project import (
     RestartPolicy,
     Service,
     ServiceName,
+    Volume,
 )
 from orchestrator.plan import labels
 from orchestrator.plan.desired import Desired, State, UpOptions
@@ -31,9 +32,11 @@ from runtime.api import (
     Exit,
     ExitKind,
     KeeperGone,
+    Mount,
     RuntimeFault,
     Status,
 )
+from runtime.volume.mounting import volumes_of
 from tests.support.fake_runtime import FakeRuntime
 from tests.support.manual_clock import ManualClock
 from tests.support.stacks import a_project, a_service
@@ -42,6 +45,8 @@ NAMES = ("a", "b", "c", "d", "e")
 PARALLELISM = 2
 ROUNDS = 60
 SLOT = (labels.PROJECT, labels.SERVICE, labels.NUMBER)
+SCRATCH = Mount(kind="volume", target="/scratch")
+NAMED = Mount(kind="volume", source="demo_data", target="/data")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,6 +69,7 @@ class Fleet:
     dead: frozenset[str]
     faults: tuple[Fault, ...]
     is_remove_orphans: bool
+    is_renewing: bool
 
 
 @st.composite
@@ -81,6 +87,7 @@ def services(draw: st.DrawFn) -> tuple[Service, ...]:
                 command=draw(st.sampled_from([("x",), ("y",)])),
                 restart=RestartPolicy(kind=kind, max_attempts=limit),
                 depends_on=tuple(Dependency(service=ServiceName(each)) for each in sorted(earlier)),
+                mounts=draw(st.sampled_from([(), (SCRATCH,), (SCRATCH, NAMED)])),
             )
         )
     return tuple(found)
@@ -91,6 +98,12 @@ faults = st.builds(
     Fault,
     verb=st.sampled_from(["create", "start", "stop", "remove"]),
     name=containers,
+    times=st.integers(1, 2),
+    is_temporary=st.booleans(),
+) | st.builds(
+    Fault,
+    verb=st.sampled_from(["create-volume", "relabel-volume", "remove-volume"]),
+    name=st.just("*"),
     times=st.integers(1, 2),
     is_temporary=st.booleans(),
 )
@@ -104,6 +117,7 @@ fleets = st.builds(
     dead=st.frozensets(containers, max_size=2),
     faults=st.lists(faults, max_size=4).map(tuple),
     is_remove_orphans=st.booleans(),
+    is_renewing=st.booleans(),
 )
 
 
@@ -114,23 +128,33 @@ class CheckedRuntime(FakeRuntime):
         super().__init__(now_ns=clock.now_ns)
         self.wanted: Desired | None = None
         self.broken: list[str] = []
+        self.may_lose_volumes = False
 
     def create(self, request: ContainerRequest) -> ContainerId:
         slot = [request.labels[key] for key in SLOT]
         for state in self.snapshot().containers:
             if [state.labels.get(key) for key in SLOT] == slot:
                 self.broken.append(f"two instances in slot {slot}")
+        for name in request.kept_volumes.values():
+            if any(name in volumes_of(state.mounts) for state in self.snapshot().containers):
+                self.broken.append(f"gives a volume that somebody has to {request.name}")
         return super().create(request)
 
     def start(self, container: ContainerId) -> None:
         self._check_conditions(container)
         super().start(container)
 
-    def remove(self, container: ContainerId, *, force: bool = False) -> None:
+    def remove(self, container: ContainerId, *, force: bool = False, volumes: bool = False) -> None:
         state = self.inspect(container)
         if state.labels.get(labels.PROJECT) != "demo" or labels.is_oneoff(state.labels):
             self.broken.append(f"removes {state.name}, which is not the project's")
-        super().remove(container, force=force)
+        super().remove(container, force=force, volumes=volumes)
+
+    def remove_volume(self, name: str) -> None:
+        marks = self.volume(name).labels
+        if marks.get(labels.PROJECT) != "demo" or not self.may_lose_volumes:
+            self.broken.append(f"removes volume {name}")
+        super().remove_volume(name)
 
     def _check_conditions(self, container: ContainerId) -> None:
         desired = self.wanted
@@ -164,15 +188,22 @@ class Loop:
         self.memory: Memory = {}
         self.desired: Desired | None = None
 
-    def up(self, stack: tuple[Service, ...], *, is_remove_orphans: bool = False) -> None:
-        project = a_project(*stack)
+    def up(
+        self,
+        stack: tuple[Service, ...],
+        *,
+        is_remove_orphans: bool = False,
+        is_renewing: bool = False,
+    ) -> None:
+        data = Volume(key="data", name="demo_data", digest="1")
+        project = replace(a_project(*stack), volumes={"data": data})
         self.desired = bring_up(
             self.desired,
             project,
             node="local",
             digests={each.name: "".join(each.command or ()) for each in stack},
             services=(),
-            options=UpOptions(remove_orphans=is_remove_orphans),
+            options=UpOptions(remove_orphans=is_remove_orphans, renew_anon_volumes=is_renewing),
             at_ns=self.clock.now_ns(),
         )
         observed = observe(self.runtime, project.name, project, node="local")
@@ -239,15 +270,41 @@ def test_fleets_come_to_rest_and_nothing_forbidden_is_ever_asked(fleet: Fleet) -
     loop.up(fleet.before)
     loop.settle()
     disturb(loop, fleet)
-    loop.up(fleet.after, is_remove_orphans=fleet.is_remove_orphans)
+    before = scratches(loop)
+    loop.up(fleet.after, is_remove_orphans=fleet.is_remove_orphans, is_renewing=fleet.is_renewing)
     final = loop.settle()
     assert loop.runtime.broken == []
+    check_volumes(loop, before, fleet)
     assert (
         max(loop.runtime.peak.get(verb, 0) for verb in ("create", "start", "remove")) <= PARALLELISM
     )
     assert loop.decide().text() == final.text()
     assert loop.runtime.by_name("stranger").status is Status.CREATED
     check_fixed_point(loop, final)
+
+
+def scratches(loop: Loop) -> dict[str, str]:
+    """Return the anonymous volume of every container that has one."""
+    return {
+        state.name: mount.source
+        for state in loop.runtime.snapshot().containers
+        for mount in state.mounts
+        if mount.target == SCRATCH.target
+    }
+
+
+def check_volumes(loop: Loop, before: dict[str, str], fleet: Fleet) -> None:
+    """A slot keeps its anonymous volume over recreations, losses and faults; no other slot ever has it."""
+    after = scratches(loop)
+    if not fleet.is_renewing:
+        assert {name: before[name] for name in before.keys() & after.keys()} == {
+            name: after[name] for name in before.keys() & after.keys()
+        }
+    assert len(set(after.values())) == len(after)
+    existing = {volume.name for volume in loop.runtime.volumes()}
+    assert set(before.values()) | set(after.values()) <= existing, "nothing is lost"
+    if any(NAMED in service.mounts and service.scale for service in fleet.before):
+        assert dict(loop.runtime.volume("demo_data").labels)[labels.VOLUME] == "data"
 
 
 def check_fixed_point(loop: Loop, final: Plan) -> None:
@@ -276,10 +333,17 @@ def test_down_leaves_nothing_but_strangers(fleet: Fleet) -> None:
     loop.settle()
     disturb(loop, fleet)
     assert loop.desired is not None
-    loop.desired = replace(loop.desired, state=State.REMOVED)
+    loop.desired = replace(
+        loop.desired, state=State.REMOVED, is_remove_volumes=fleet.is_remove_orphans
+    )
+    loop.runtime.may_lose_volumes = fleet.is_remove_orphans
+    before = {volume.name for volume in loop.runtime.volumes()}
     loop.settle()
     assert [state.name for state in loop.runtime.snapshot().containers] == ["stranger"]
     assert loop.runtime.broken == []
+    left = loop.runtime.volumes()
+    assert {volume.name for volume in left} == (set() if fleet.is_remove_orphans else before)
+    assert not [volume for volume in left if labels.NUMBER in volume.labels]
 
 
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])

@@ -357,7 +357,7 @@ def test_create_maps_what_is_known_and_refuses_the_rest(tmp_path: Path) -> None:
         assert cast("dict[str, object]", shown["Config"])["Tty"] is True
         assert cast("dict[str, object]", shown["HostConfig"])["CapAdd"] == ["SYS_PTRACE"]
         refused: tuple[tuple[dict[str, object], str], ...] = (
-            ({"Binds": ["/:/host"]}, "HostConfig.Binds"),
+            ({"Binds": ["/:/host:rshared"]}, "HostConfig.Binds[0]"),
             ({"PortBindings": {"80/tcp": []}}, "HostConfig.PortBindings"),
             ({"RestartPolicy": {"Name": "always"}}, "RestartPolicy"),
             ({"SecurityOpt": ["apparmor=x"]}, "apparmor"),

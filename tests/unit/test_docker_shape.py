@@ -69,7 +69,7 @@ def an_exit(kind: ExitKind, code: int) -> Exit:
 
 
 def test_summary_has_the_types_that_clients_insist_on() -> None:
-    document = container_summary(a_container(), now_ns=BORN + 61 * SECOND)
+    document = container_summary(a_container(), now_ns=BORN + 61 * SECOND, volumes="/v")
     assert document["Created"] == 1_700_000_000
     assert document["Names"] == ["/demo-web-1"]
     assert document["Command"] == "sh -c sleep 1"
@@ -79,7 +79,7 @@ def test_summary_has_the_types_that_clients_insist_on() -> None:
 
 
 def test_inspection_has_times_as_text_and_limits_in_dockers_units() -> None:
-    document = container_inspection(a_container(), None, log_path="/log")
+    document = container_inspection(a_container(), None, log_path="/log", volumes="/v")
     assert document["Created"] == "2023-11-14T22:13:20.000000005Z"
     state, host = document["State"], document["HostConfig"]
     assert isinstance(state, dict)
@@ -123,14 +123,14 @@ def test_status_words(state: ContainerState, words: str) -> None:
 
 def test_one_that_waits_for_its_restart_says_so() -> None:
     state = a_container(status=Status.EXITED, ended=an_exit(ExitKind.CODE, 1))
-    document = container_summary(state, now_ns=BORN + 12 * SECOND, is_restarting=True)
+    document = container_summary(state, now_ns=BORN + 12 * SECOND, volumes="/v", is_restarting=True)
     assert (document["State"], document["Status"]) == ("restarting", "Restarting (1) 2 seconds ago")
     assert document["ExitCode"] == 1
 
 
 def test_oom_is_in_the_inspection() -> None:
     state = a_container(status=Status.EXITED, ended=an_exit(ExitKind.OOM, 137))
-    document = container_inspection(state, None, log_path="/log")["State"]
+    document = container_inspection(state, None, log_path="/log", volumes="/v")["State"]
     assert isinstance(document, dict)
     assert (document["OOMKilled"], document["ExitCode"]) == (True, 137)
 

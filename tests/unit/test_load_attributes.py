@@ -35,7 +35,7 @@ def service(body: str, **files: str) -> Service:
     found = project.services[ServiceName("web")]
     stored = again.services[ServiceName("web")]
     for name in Service.__slots__:
-        if name != "place":
+        if name not in {"place", "places"}:
             assert getattr(stored, name) == getattr(found, name)
     return found
 
@@ -110,6 +110,18 @@ def service(body: str, **files: str) -> Service:
 )  # fmt: skip
 def test_attributes_become_the_runtimes_types(body: str, attribute: str, value: object) -> None:
     assert getattr(service(body), attribute) == value
+
+
+def test_a_service_knows_where_its_keys_and_their_entries_are() -> None:
+    places = loaded("init: true\n    cap_add:\n      - SYS_TIME\n      - CHOWN").in_force()
+    found = places.services[ServiceName("web")].places
+    assert {key: (place.line, place.column) for key, place in found.items()} == {
+        "image": (4, 5),
+        "init": (5, 5),
+        "cap_add": (6, 5),
+        "cap_add[0]": (7, 9),
+        "cap_add[1]": (8, 9),
+    }
 
 
 @pytest.mark.parametrize(

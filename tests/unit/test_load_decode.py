@@ -11,8 +11,19 @@ from orchestrator.load.decode import decode_document, encode_project, restart_po
 from orchestrator.load.inforce import review
 from orchestrator.load.pipeline import load
 from orchestrator.load.request import Loaded, LoadRequest
-from orchestrator.load.support import BUILDER, GPUS, HEALTHY, NETWORKS, PORTS, VOLUMES
+from orchestrator.load.support import (
+    BUILDER,
+    DRIVER_OPTIONS,
+    DRIVERS,
+    GPUS,
+    HEALTHY,
+    IMAGE_MOUNTS,
+    NETWORKS,
+    PORTS,
+    PROPAGATION,
+)
 from orchestrator.load.tree import Plain
+from orchestrator.model.container import Mount, MountsOf
 from orchestrator.model.project import (
     Bootstrap,
     Condition,
@@ -247,7 +258,29 @@ def refused(body: str) -> list[str]:
                 "f:1:33: services.web.deploy.mode: replicated-job: trice has no jobs: give it `restart: no`",
             ],
         ),
-        ("volumes: {v: }", [f"f:1:1: volumes: {VOLUMES}"]),
+        ("volumes: {v: , w: {driver: local, labels: [a], name: n, external: true, driver_opts: {}}}", []),
+        (
+            "volumes: {v: {driver: nfs, driver_opts: {o: bind}}}",
+            [f"f:1:23: volumes.v.driver: nfs: {DRIVERS}", f"f:1:28: volumes.v.driver_opts: {DRIVER_OPTIONS}"],
+        ),
+        (
+            "services: {web: {volumes: [/a, 'v:/b:ro,nocopy', './c:/c:z', /d:/d:rprivate, '/e:/e:rslave']}}",
+            [f"f:1:78: services.web.volumes[4].bind.propagation: rslave: {PROPAGATION}"],
+        ),
+        (
+            "services: {web: {volumes: [{type: image, source: i, target: /i, image: {subpath: s}}]}}",
+            [
+                "f:1:35: services.web.volumes[0].type: image: trice mounts volume, bind and tmpfs",
+                f"f:1:65: services.web.volumes[0].image: {IMAGE_MOUNTS}",
+            ],
+        ),
+        (
+            "services: {web: {volumes_from: [db, 'db:ro', 'container:x:rw', 'db:rx', 'container:']}}",
+            [
+                "f:1:64: services.web.volumes_from[3]: 'db:rx' is not NAME[:ro|rw]",
+                "f:1:73: services.web.volumes_from[4]: 'container:' is not NAME[:ro|rw]",
+            ],
+        ),
         ("networks: {n: }", [f"f:1:12: networks.n: {NETWORKS}"]),
         (
             "networks: {default: {internal: true}}",
@@ -281,3 +314,82 @@ def refusals_of(text: str) -> tuple[Problem, ...]:
 
     [tree] = parse(text.encode(), "f", Findings())
     return review(tree).refused
+
+
+# Volumes
+
+STORED = """
+name: p
+services:
+  web:
+    image: i
+    tmpfs: [/t:size=1m]
+    volumes:
+      - /anonymous/
+      - data:/data:ro,nocopy
+      - shared:/shared
+      - ./rel:/rel
+      - {type: volume, source: data, target: /sub, volume: {subpath: a/b}}
+      - {type: bind, source: /src, target: /bind, read_only: true,
+         bind: {create_host_path: false, recursive: writable, propagation: rprivate}}
+      - {type: bind, source: /src, target: /flat, bind: {recursive: disabled}}
+      - {type: tmpfs, target: /mem, tmpfs: {size: 2m, mode: 0o1750}}
+    volumes_from: ["db:ro", "container:other"]
+  db: {image: i}
+volumes:
+  data: {labels: {a: b}}
+  shared: {external: true, name: theirs}
+"""
+
+
+def test_mounts_know_their_volumes_by_name_and_their_place() -> None:
+    project = loaded(STORED).in_force()
+    web = project.services[ServiceName("web")]
+    at = {mount.target: mount for mount in web.mounts}
+    assert at["/t"] == Mount(kind="tmpfs", target="/t", options=("size=1m",))
+    assert at["/anonymous"] == Mount(kind="volume", target="/anonymous", where="volumes[0]")
+    assert at["/data"] == Mount(
+        kind="volume",
+        source="p_data",
+        target="/data",
+        is_read_only=True,
+        is_copied=False,
+        where="volumes[1]",
+    )
+    assert (at["/shared"].source, at["/sub"].source, at["/sub"].subpath) == (
+        "theirs",
+        "p_data",
+        "a/b",
+    )
+    assert (at["/rel"].kind, at["/rel"].is_made) == ("bind", True)
+    assert at["/rel"].source.startswith("/")
+    assert at["/bind"] == Mount(
+        kind="bind",
+        source="/src",
+        target="/bind",
+        is_read_only=True,
+        options=("top",),
+        where="volumes[5]",
+    )
+    assert at["/flat"].options == ("bind",)
+    assert at["/mem"] == Mount(
+        kind="tmpfs", target="/mem", options=("size=2097152", "mode=1750"), where="volumes[7]"
+    )
+    assert web.mounts_of == (
+        MountsOf(container="service:db", is_read_only=True, where="volumes_from[0]"),
+        MountsOf(container="other", where="volumes_from[1]"),
+    )
+    assert [each.service for each in web.depends_on] == ["db"]
+
+
+def test_volumes_at_top_level_have_names_and_a_digest() -> None:
+    project = loaded(STORED).in_force()
+    data, shared = project.volumes["data"], project.volumes["shared"]
+    assert (data.name, dict(data.labels), data.is_external) == ("p_data", {"a": "b"}, False)
+    assert (shared.name, shared.is_external) == ("theirs", True)
+    other = loaded(STORED.replace("a: b", "a: c")).in_force().volumes["data"]
+    assert other.digest != data.digest
+    again = decode_document(encode_project(project))
+    assert again.volumes.keys() == project.volumes.keys()
+    assert again.volumes["data"].digest == data.digest
+    assert again.services[ServiceName("web")].mounts == project.services[ServiceName("web")].mounts
