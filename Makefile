@@ -24,7 +24,7 @@ test-quick: setup
 conformance: setup
 	@./.ci/conformance
 
-## make test-vm   twenty kernel tests under a cgroup-v2-only Debian 12 kernel (emulated: slow)
+## make test-vm   the kernel tests marked vm under a cgroup-v2-only Debian 12 kernel (emulated: slow)
 test-vm: setup
 	@./.ci/test-vm
 

@@ -45,6 +45,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if _folder(item) in ("kernel", "e2e"):
             item.add_marker(_folder(item))
+        limit = item.get_closest_marker("timeout")
+        if limit is not None and limit.args and slow_factor() > 1:
+            stretched = pytest.mark.timeout(limit.args[0] * slow_factor())
+            item.add_marker(stretched, append=False)
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

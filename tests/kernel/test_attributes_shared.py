@@ -195,6 +195,7 @@ def test_a_quota_of_a_half_is_a_half(box: Live) -> None:
     assert share > 0.45 or half.idle_s < 0.4 * half.elapsed_s
 
 
+@pytest.mark.vm
 def test_limits_of_processors_and_disks_change_under_a_running_container(box: Live) -> None:
     from runtime.api import Limits
 

@@ -62,7 +62,7 @@ INSIDE: dict[str, tuple[str, str, str]] = {
     ),
     "tmpfs": (
         "tmpfs: /t:size=1m,mode=0700",
-        "grep ' /t ' /proc/self/mountinfo | sed 's/.* - //'; stat -c %a /t;"
+        "grep ' /t ' /proc/self/mountinfo | sed 's/.* - //; s/,inode64//'; stat -c %a /t;"
         " grep ' /t ' /proc/self/mountinfo | grep -o 'rw,[^ ]*noexec'",
         "tmpfs none rw,size=1024k,mode=700\n700\nrw,nosuid,nodev,noexec",
     ),
@@ -162,6 +162,7 @@ def filled(expected: str) -> str:
     return expected
 
 
+@pytest.mark.vm
 @pytest.mark.parametrize("case", cases(INSIDE))
 def test_an_attribute_is_in_force_inside(box: Live, case: str) -> None:
     body, script, expected = INSIDE[case]
@@ -231,6 +232,7 @@ OUTSIDE: dict[str, tuple[str, Callable[[Live, ContainerId], str], tuple[str, ...
 }  # fmt: skip
 
 
+@pytest.mark.vm
 @pytest.mark.parametrize("case", cases(OUTSIDE))
 def test_an_attribute_is_in_force_for_the_kernel(box: Live, case: str) -> None:
     body, ask, expected = OUTSIDE[case]
@@ -260,6 +262,7 @@ def test_what_only_v1_has(box: Live, body: str, file: str, expected: str) -> Non
         assert path.read_text().startswith(expected)
 
 
+@pytest.mark.vm
 @pytest.mark.parametrize(
     ("key", "v1", "v2"),
     [

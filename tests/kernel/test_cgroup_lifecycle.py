@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from runtime.api import Limits
-from runtime.cgroup import Hierarchy
+from runtime.cgroup import Group, Hierarchy
 from runtime.errors import KernelRefused
 from runtime.paths import Paths
 from tests.support import machine
@@ -31,11 +32,26 @@ def is_alive(pid: int) -> bool:
         return False
 
 
+def is_on_processor(pid: int) -> bool:
+    """Say whether the process runs or waits for its turn."""
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "R"
+
+
+def all_asleep(group: Group, count: int) -> tuple[int, ...]:
+    """Return the group's processes when they are so many and all `sleep`: no shell is left that is about to end."""
+    pids = group.pids()
+    with suppress(FileNotFoundError, ProcessLookupError):
+        names = {Path(f"/proc/{pid}/comm").read_text() for pid in pids}
+        return pids if len(pids) == count and names == {"sleep\n"} else ()
+    return ()
+
+
 def ticks(pid: int) -> int:
     """Return the CPU nanoseconds that the process has used."""
     return int(Path(f"/proc/{pid}/schedstat").read_text().split()[0])
 
 
+@pytest.mark.vm
 def test_a_process_enters_everywhere(hierarchy: Hierarchy, paths: Paths) -> None:
     """What writes "0" to the files is in the container's group of every hierarchy, by the kernel's own word."""
     group = hierarchy.create("one", Limits())
@@ -58,7 +74,7 @@ def test_kill_ends_the_whole_family(hierarchy: Hierarchy) -> None:
     group = hierarchy.create("family", Limits())
     other = hierarchy.create("other", Limits())
     with running(other, "sleep", "600") as outsider, running(group, "sh", "-c", FAMILY) as first:
-        pids = eventually(lambda: group.pids() if len(group.pids()) == 6 else ())
+        pids = eventually(lambda: all_asleep(group, 6))
         assert all(is_alive(pid) for pid in pids)
         group.kill()
         eventually(lambda: not any(is_alive(pid) for pid in pids))
@@ -126,6 +142,8 @@ def test_freeze_and_thaw(hierarchy: Hierarchy) -> None:
     with running(group, "yes") as process:
         eventually(lambda: ticks(process.pid) > 1_000_000)
         group.freeze()
+        # The kernel counts a task as frozen a moment before it has left the processor.
+        eventually(lambda: not is_on_processor(process.pid))
         stands_at = ticks(process.pid)
         # Not a wait for luck: time passes for another process, and must not for the frozen one.
         watcher = hierarchy.create("warm", Limits())
@@ -164,6 +182,7 @@ def test_a_freeze_that_does_not_come_about_is_taken_back(hierarchy: Hierarchy) -
         group.kill()
 
 
+@pytest.mark.vm
 def test_the_frozen_can_be_killed(hierarchy: Hierarchy) -> None:
     group = hierarchy.create("ice", Limits())
     with running(group, "sleep", "600") as process:
@@ -173,6 +192,7 @@ def test_the_frozen_can_be_killed(hierarchy: Hierarchy) -> None:
         group.remove()
 
 
+@pytest.mark.vm
 def test_prepare_twice_and_vacate(hierarchy: Hierarchy, paths: Paths) -> None:
     """Keeper and manager are moved out alive, and nothing of the instance is left."""
     hierarchy.prepare()

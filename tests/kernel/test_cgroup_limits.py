@@ -83,6 +83,7 @@ def test_memory_over_the_limit_kills_that_process_alone(hierarchy: Hierarchy) ->
         assert other.poll() is None
 
 
+@pytest.mark.vm
 def test_swap_is_no_way_out(hierarchy: Hierarchy) -> None:
     """Swap beside memory is bounded by as much again, where the kernel accounts swap."""
     folders = paths_of(hierarchy.create("swap", Limits(memory_bytes=32 * MIB)))
@@ -113,6 +114,7 @@ def test_a_fork_bomb_meets_the_limit(hierarchy: Hierarchy) -> None:
     group.remove()
 
 
+@pytest.mark.vm
 def test_no_limit_given(hierarchy: Hierarchy) -> None:
     """Nothing is limited but the number of processes, at its default."""
     group = hierarchy.create("free", Limits())

@@ -53,6 +53,7 @@ def is_frozen(pid: int) -> bool:
     return False
 
 
+@pytest.mark.vm
 def test_paused_it_stands_still_and_unpaused_it_goes_on(box: Live) -> None:
     container = box.run("sh", "-c", COUNT)
     pid = box.pid(container)
@@ -144,6 +145,7 @@ def sleeping(box: Live, container: ContainerId) -> list[str]:
     return sorted(command for command in commands if command.startswith("sleep"))
 
 
+@pytest.mark.vm
 def test_stats_grow_and_are_zero_afterwards(box: Live) -> None:
     container = box.run("sh", "-c", COUNT, limits=Limits(memory_bytes=64 << 20, pids=50))
     first = box.runtime.stats(container)
@@ -159,6 +161,7 @@ def test_stats_grow_and_are_zero_afterwards(box: Live) -> None:
     assert (last.cpu_ns, last.memory_bytes, last.pids) == (0, 0, 0)
 
 
+@pytest.mark.vm
 def test_an_update_is_in_force_now_and_at_the_next_start(box: Live) -> None:
     container = box.run(limits=Limits(pids=10))
     box.runtime.update(container, Limits(pids=77, memory_bytes=32 << 20))
@@ -194,6 +197,7 @@ def test_wait_tells_the_end_and_refuses_what_never_began(box: Live) -> None:
 EAT = "x=a; while :; do x=$x$x; done"
 
 
+@pytest.mark.vm
 def test_pid_1_killed_for_memory_is_oom_a_child_is_counted_and_a_kill_of_ours_is_neither(
     box: Live,
 ) -> None:

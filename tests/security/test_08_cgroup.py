@@ -55,12 +55,14 @@ def said(box: Live, script: str, **more: object) -> list[str]:
     return lines
 
 
+@pytest.mark.vm
 @pytest.mark.parametrize("security", [Security(), Security(seccomp="unconfined")])
 def test_nothing_can_be_written_to_any_cgroup(box: Live, security: Security) -> None:
     (count,) = said(box, WRITES, security=security)
     assert int(count.removeprefix("files ")) > 10
 
 
+@pytest.mark.vm
 def test_the_cgroups_of_others_are_not_seen(box: Live) -> None:
     script = (
         "grep -c -e trice -e /c/ /proc/self/cgroup; find /sys/fs/cgroup -name '*.procs' | wc -l"
@@ -72,6 +74,7 @@ def test_the_cgroups_of_others_are_not_seen(box: Live) -> None:
     assert int(hosts) > seen
 
 
+@pytest.mark.vm
 def test_without_mount_rights_no_hierarchy_can_be_mounted(box: Live) -> None:
     assert said(box, ESCAPE) == ["done"]
     assert said(box, ESCAPE, security=Security(seccomp="unconfined")) == ["done"]
@@ -91,6 +94,7 @@ def test_one_that_may_mount_has_no_release_agent_and_a_group_of_its_own_everywhe
     assert not outside
 
 
+@pytest.mark.vm
 def test_the_hosts_cgroups_are_not_for_one_that_may_mount(box: Live) -> None:
     with pytest.raises(InvalidSpec, match="cgroup"):
         box.create(cap_add=("SYS_ADMIN",), namespaces=Namespaces(cgroup="host"))
