@@ -62,7 +62,7 @@ __all__ = [
     "KeeperGone", "KernelRefused", "LaunchFailed", "Limits", "LogChunk", "LogOptions", "Logs", "Mount", "MountsOf",
     "Namespaces", "NetworkStats", "NotFound", "PathState", "Paths", "ProcessInfo", "Processes", "ReferenceInvalid",
     "Runtime", "RuntimeEvent", "RuntimeFault", "Security", "Snapshot", "Status", "VolumeState", "Volumes",
-    "is_namespaced_sysctl", "open_runtime", "paths_from", "read_source", "start_keeper",
+    "is_namespaced_sysctl", "open_runtime", "paths_from", "read_source", "start_keeper", "unit_file",
 ]  # fmt: skip
 
 
@@ -282,6 +282,8 @@ class HostFacts:
     """What a hard resource limit cannot be raised above, by name ("NOFILE"); empty where it can."""
     init_path: str = ""
     """A static reaper that can be pid 1 of any container; empty: none is installed."""
+    has_systemd: bool = False
+    """systemd is the service manager here, and looks after the groups (sd_booted(3))."""
 
 
 class Contents(Protocol):
@@ -475,6 +477,17 @@ def start_keeper(paths: Paths, manager_argv: tuple[str, ...]) -> None:
     from runtime.starting import start_keeper as start  # [lazy] the first command alone
 
     start(paths, manager_argv)
+
+
+def unit_file(paths: Paths, manager_argv: tuple[str, ...]) -> str:
+    """Return the text of a systemd unit file that brings this instance up at boot, with this installation's paths.
+
+    It is the service that `start_keeper` makes for a while where there is none: which of the two is there, one keeper
+    runs in it.
+    """
+    from runtime.starting import unit_file as text  # [lazy] one verb alone
+
+    return text(paths, manager_argv)
 
 
 def open_runtime(

@@ -34,7 +34,7 @@ from runtime.api import (
     RuntimeEvent,
     Snapshot,
 )
-from runtime.cgroup import check_limits, open_hierarchy
+from runtime.cgroup import check_limits
 from runtime.container.compile import Rootfs, VolumePlaces, compile_program
 from runtime.container.compile_files import Placed
 from runtime.container.defaults import command_line, default_config
@@ -48,6 +48,7 @@ from runtime.documents import DocumentDamaged
 from runtime.ending import exit_of, oom_of, signal_number
 from runtime.errors import InvalidState, KeeperGone, LaunchFailed, NotFound, RuntimeFault
 from runtime.following import Follower
+from runtime.home import forget, open_home
 from runtime.image.files import empty_trash
 from runtime.image.snapshot import make_writable_layer
 from runtime.image.store import ImageStore
@@ -88,7 +89,7 @@ class LocalRuntime(LocalImages, Parts):
         self._facts = host_facts()
         for directory in (paths.lib, paths.run, paths.containers_run, paths.trash):
             directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-        self._hierarchy = open_hierarchy(self._facts, paths.cgroup_name)
+        self._hierarchy = open_home(self._facts, paths)
         self._hierarchy.prepare()
         self._records = Records(paths)
         self._given = GivenFiles(contents, [record.id for record in self._records])
@@ -544,6 +545,7 @@ class LocalRuntime(LocalImages, Parts):
         self._closing = self._keeper.leave()
         if self._closing:
             self._hierarchy.vacate()
+            forget(self._paths)
         return self._closing
 
     def close(self) -> None:

@@ -12,6 +12,7 @@
       keeper.log manager.log
     <run>/                     /run/trice, or $TRICE_ROOT/run                gone at reboot
       api.sock keeper.sock keeper.lock manager.lock
+      cgroup                   the groups that a service manager gave the instance (runtime.home)
       containers/<id>/         process.json stdout stderr (FIFOs)
       oci/<id>/                state.json exec.fifo (trice-runtime)
     <cache>/                   /var/cache/trice, or $TRICE_ROOT/cache
@@ -57,6 +58,11 @@ class Paths:
     @property
     def manager_lock(self) -> Path:
         return self.run / "manager.lock"
+
+    @property
+    def cgroup_record(self) -> Path:
+        """Where a service manager has put the instance: the text of a /proc/PID/cgroup."""
+        return self.run / "cgroup"
 
     @property
     def state_db(self) -> Path:
@@ -135,6 +141,11 @@ def paths_from(environment: dict[str, str] | os._Environ[str]) -> Paths:
         cache=base / "cache",
         cgroup_name=instance_name(str(base)),
     )
+
+
+def root_of(paths: Paths) -> str:
+    """Return the `TRICE_ROOT` that these places come from; empty for the system's directories."""
+    return "" if paths == paths_from({}) else str(paths.lib.parent)
 
 
 def instance_name(root: str) -> str:

@@ -65,6 +65,16 @@ def stop(settings: Settings) -> None:
                 os.close(end)
 
 
+@command.command("unit")
+@click.pass_obj
+def unit(settings: Settings) -> None:
+    """Print a systemd unit file that brings trice up at boot; the README says where to put it."""
+    from orchestrator.manager import MANAGER_ARGV  # [lazy] this verb alone
+    from runtime.api import unit_file  # [lazy]
+
+    print(unit_file(settings.client().paths, MANAGER_ARGV), end="")
+
+
 def _status(client: Client) -> Document | None:
     connection = reach_running(client.paths)
     if connection is None:

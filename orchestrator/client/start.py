@@ -31,8 +31,9 @@ def reach(paths: Paths) -> socket.socket:
         pass
     from runtime.api import start_keeper  # [lazy] the first command of an instance alone needs it
 
+    start_keeper(paths, MANAGER_ARGV)  # which has a limit of its own
     deadline = time.monotonic() + _PATIENCE_S
-    ask_at = 0.0
+    ask_at = time.monotonic() + _ASK_KEEPER_EVERY_S
     while (now := time.monotonic()) < deadline:
         if now >= ask_at:
             start_keeper(paths, MANAGER_ARGV)

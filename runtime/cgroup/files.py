@@ -9,15 +9,23 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 
+from runtime.cgroup.interface import CONTAINERS, SYSTEM
 from runtime.errors import KernelRefused, NotFound
 
 MOVE_S = 5.0
 """How long `move_all` tries."""
+READ_ONLY = (
+    "the cgroup file system is mounted read-only here; in a container, give this one a tree of its own that it may "
+    "write to (docker run --privileged --cgroupns=private), or run trice on the host"
+)
+OCCUPIED = (
+    "processes sit in that group itself, which must hand controllers down; move them into a group below it first: "
+    "cd {folder}, mkdir init, for pid in $(cat cgroup.procs); do echo $pid > init/cgroup.procs; done"
+)
 HINTS = {
     ("cgroup.procs", errno.EBUSY): "the group hands controllers down, so no process may sit in it",
     ("cgroup.procs", errno.EOPNOTSUPP): "the group is threaded",
-    ("cgroup.subtree_control", errno.EBUSY): "processes sit in that group itself; "
-    "start trice from a service manager, or move them into a child group",
+    ("cgroup.subtree_control", errno.EBUSY): OCCUPIED,
     ("cgroup.subtree_control", errno.ENOENT): "the kernel or the parent group does not offer it",
     ("cgroup.subtree_control", errno.EINVAL): "realtime processes may sit outside the root group",
     ("memory.max", errno.EBUSY): "the limit is below what is in use now",
@@ -27,9 +35,10 @@ HINTS = {
     ("cpu.cfs_quota_us", errno.EINVAL): "a parent group has a smaller quota",
 }
 COMMON_HINTS = {
-    errno.EACCES: "the cgroup file system must be writable for trice; run it as root",
+    errno.EACCES: "the cgroup file system must be writable for trice; run it as root, "
+    "in a container with a cgroup tree of its own",
     errno.EPERM: "the cgroup file system must be writable for trice; run it as root",
-    errno.EROFS: "the cgroup file system is mounted read-only here",
+    errno.EROFS: READ_ONLY,
     errno.ENOSPC: "the kernel has no room for more groups (cgroup.max.descendants, or a cpuset without cpus)",
 }
 
@@ -38,6 +47,7 @@ def refused(error: OSError, *, step: str, syscall: str, path: str) -> KernelRefu
     """Return the error for people; to be raised `from` the one given."""
     number = error.errno or 0
     hint = HINTS.get((os.path.basename(path), number)) or COMMON_HINTS.get(number, "")
+    hint = hint.replace("{folder}", os.path.dirname(path))
     return KernelRefused(
         step=step, syscall=syscall, errno=number, reason=os.strerror(number), path=path, hint=hint
     )
@@ -162,6 +172,18 @@ def move_all(group: str, target: str) -> None:
     while (found := pids_in(group)) and time.monotonic() < deadline:
         for pid in found:
             _move(pid, target)
+
+
+def vacate(home: str, target: str | None) -> None:
+    """Remove an instance's groups, but those with processes; its own processes go to the group `target` before.
+
+    Without a target they stay where they are: the service manager that made `home` removes it after them.
+    """
+    if target is None:
+        remove_empty(f"{home}/{CONTAINERS}")
+    else:
+        move_all(f"{home}/{SYSTEM}", target)
+        remove_empty(home)
 
 
 def gather(group: str, target: str) -> None:

@@ -90,6 +90,10 @@ class Group(Protocol):
 class Hierarchy(Protocol):
     """The groups of one instance of trice."""
 
+    @property
+    def homes(self) -> frozenset[str]:
+        """The paths of the instance's own groups in their hierarchies: "/trice", "/system.slice/trice.scope"."""
+
     def prepare(self) -> None:
         """Make the instance's own groups in every hierarchy, controllers handed down. Idempotent.
 
@@ -125,6 +129,8 @@ class Hierarchy(Protocol):
 
     def vacate(self) -> None:
         """Move keeper and manager out to the hierarchy's root and remove the instance's groups. Idempotent.
+
+        What a service manager has delegated it removes itself, once they have ended: there they stay.
 
         Groups of containers that still run (bundles of trice-runtime) stay, and what is above them.
         """

@@ -20,14 +20,15 @@ def checked(name: str, *, what: str = "container id") -> str:
     return name
 
 
-def below_mount(name: str, instance: str, folder: str) -> str:
-    """Return where a container's group lies below each hierarchy's mount: <instance>/<folder>/<name>.
+def directory_of(name: str, *, mount: str, home: str, folder: str) -> str:
+    """Return a container's directory in the hierarchy mounted there: <home>/<folder>/<name>.
 
-    A name that is an absolute path (linux.cgroupsPath) is that place itself, of checked names alone: no part of it
-    leads out again. Raises InvalidSpec.
+    A name that is an absolute path (linux.cgroupsPath) is that place below the mount itself, of checked names alone: no
+    part of it leads out again. Raises InvalidSpec.
     """
     if not name.startswith("/"):
-        return f"{instance}/{folder}/{checked(name)}"
+        return f"{home}/{folder}/{checked(name)}"
     if len(name) > _PATH_LIMIT:
         raise InvalidSpec("linux.cgroupsPath", f"{len(name)} characters are too many")
-    return "/".join(checked(part, what="linux.cgroupsPath") for part in name[1:].split("/"))
+    parts = (checked(part, what="linux.cgroupsPath") for part in name[1:].split("/"))
+    return "/".join((mount, *parts))

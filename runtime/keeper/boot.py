@@ -1,4 +1,5 @@
-"""Starting the keeper, from whoever needs one: the first command of an instance, or a manager whose keeper died.
+"""Starting the keeper, from whoever needs one: the first command of an instance, or a manager whose keeper died; or
+becoming it, in the process that a service manager started.
 
 The interpreter is executed from a sealed memfd, so that /proc/self/exe of a half-made container is never a file of the
 host (security.md row 1). It needs no write access anywhere.
@@ -10,7 +11,9 @@ import os
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
+from typing import NoReturn
 
 import runtime
 from runtime.errors import RuntimeFault
@@ -26,6 +29,7 @@ PAUSE_S = 0.02
 LOG_BYTES = 1024 * 1024
 LOG_TAIL = 2000
 _READY, _BUSY = 0, 3
+_APPEND = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW
 _START = "import sys; sys.path.append(sys.argv[2]); from runtime.keeper.main import main; main(sys.argv[1])"
 
 
@@ -43,18 +47,9 @@ def ensure_keeper(
     both get `environment` and nothing else of the caller's. `leaf_procs` are the cgroup.procs files that it joins.
     Returns when a keeper answers. Raises RuntimeFault with the end of its log when none comes up.
     """
-    settings = dumps(
-        {
-            "version": 1,
-            "run": str(paths.run),
-            "lib": str(paths.lib),
-            "manager": list(manager_argv or ()),
-            "leaf_procs": list(leaf_procs),
-            "build": build,
-        }
-    ).decode()
+    settings = _settings(paths, manager_argv or (), leaf_procs=leaf_procs, build=build)
     deadline = time.monotonic() + BOOT_S
-    while not _answers(paths):
+    while not answers(paths):
         code = _spawn(settings, environment, paths.keeper_log, deadline)
         if code not in (_READY, _BUSY):
             raise RuntimeFault(f"cannot start the keeper: {_why(paths.keeper_log, code)}")
@@ -67,7 +62,40 @@ def ensure_keeper(
             time.sleep(PAUSE_S)
 
 
-def _answers(paths: Paths) -> bool:
+def become_keeper(
+    paths: Paths, *, manager_argv: Sequence[str], environment: Mapping[str, str], notify: str
+) -> NoReturn:
+    """Execute the keeper in this very process, which is in its groups already. Raises RuntimeFault.
+
+    `notify` is the socket on which a service manager waits for word that it answers (sd_notify(3)); or empty.
+    """
+    settings = _settings(paths, manager_argv, is_unit=True, notify=notify)
+    interpreter, argv = _command(settings)
+    _compile_code()
+    _put_aside(paths.keeper_log)
+    try:
+        null = os.open("/dev/null", os.O_RDWR)
+        log = os.open(paths.keeper_log, _APPEND, 0o600)
+        for source, target in ((null, 0), (null, 1), (log, 2)):
+            os.dup2(source, target)
+        image = sealed_copy("trice-keeper", interpreter)
+        os.execve(f"/proc/self/fd/{image}", argv, dict(environment))
+    except OSError as error:
+        raise RuntimeFault(f"cannot start the keeper: {error}") from error
+
+
+def note(log: Path, text: str) -> None:
+    """Add a line of somebody else's to the keeper's log, where people look for it; a log that fails costs the line."""
+    with suppress(OSError):
+        fd = os.open(log, _APPEND, 0o600)
+        try:
+            os.write(fd, text.encode(errors="backslashreplace"))
+        finally:
+            os.close(fd)
+
+
+def answers(paths: Paths) -> bool:
+    """Say whether a keeper of this instance answers."""
     try:
         connect(paths.keeper_socket).close()
     except OSError:
@@ -75,24 +103,52 @@ def _answers(paths: Paths) -> bool:
     return True
 
 
-def _spawn(settings: str, environment: Mapping[str, str], log: Path, deadline: float) -> int:
-    """Execute a keeper and return its first process's exit code (runtime.keeper.main)."""
+def _settings(
+    paths: Paths,
+    manager_argv: Sequence[str],
+    *,
+    leaf_procs: Sequence[str] = (),
+    build: str = "",
+    is_unit: bool = False,
+    notify: str = "",
+) -> str:
+    return dumps(
+        {
+            "version": 1,
+            "run": str(paths.run),
+            "lib": str(paths.lib),
+            "manager": list(manager_argv),
+            "leaf_procs": list(leaf_procs),
+            "build": build,
+            "is_unit": is_unit,
+            "notify": notify,
+        }
+    ).decode()
+
+
+def _command(settings: str) -> tuple[str, list[str]]:
+    """Return the interpreter, and the keeper's whole argument vector."""
     interpreter = os.path.realpath(getattr(sys, "_base_executable", "") or sys.executable)
     package = str(Path(runtime.__file__).resolve().parent.parent)
+    return interpreter, [interpreter, "-I", "-S", "-c", _START, settings, package]
+
+
+def _spawn(settings: str, environment: Mapping[str, str], log: Path, deadline: float) -> int:
+    """Execute a keeper and return its first process's exit code (runtime.keeper.main)."""
+    interpreter, argv = _command(settings)
     _compile_code()
     _put_aside(log)
-    append = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW
     try:
         image = sealed_copy("trice-keeper", interpreter)
         try:
             pid = os.posix_spawn(
                 f"/proc/self/fd/{image}",
-                [interpreter, "-I", "-S", "-c", _START, settings, package],
+                argv,
                 dict(environment),
                 file_actions=(
                     (os.POSIX_SPAWN_OPEN, 0, "/dev/null", os.O_RDWR, 0),
                     (os.POSIX_SPAWN_DUP2, 0, 1),
-                    (os.POSIX_SPAWN_OPEN, 2, str(log), append, 0o600),
+                    (os.POSIX_SPAWN_OPEN, 2, str(log), _APPEND, 0o600),
                 ),
                 setsid=True,
                 setsigmask=(),

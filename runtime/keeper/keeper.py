@@ -274,7 +274,7 @@ class Keeper:
         if len(self._execs) or any(entry.is_alive for entry in self._containers.values()):
             raise Refused("busy")
         self._supervisor.end()
-        self._loop.is_running = False
+        self._loop.stop()
         return {}, ()
 
     # ------------------------------------------------------------------ launches and ends

@@ -80,8 +80,12 @@ class Loop:
     def cancel(self, timer: int) -> None:
         self._timers.pop(timer, None)
 
+    def stop(self) -> None:
+        """Have `run` return after this turn."""
+        self.is_running = False
+
     def run(self) -> None:
-        """Serve until `is_running` is false."""
+        """Serve until somebody says `stop`."""
         while self.is_running:
             self.turn()
 

@@ -6,6 +6,7 @@
       │ ◄── exit code ──────────── │                           │  manager, loop
                                                               ─► until "leave", or for ever
 So the caller learns by an exit code that a keeper answers, nothing is inherited, and the keeper is nobody's child.
+A service manager wants to see its own child live: there the first process is the keeper (see unit.py).
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from runtime.keeper.keeper import Keeper
 from runtime.keeper.listener import Listener
 from runtime.keeper.loop import Loop
 from runtime.keeper.supervise import Supervisor
+from runtime.keeper.unit import leave_on_term, tell_ready
 from runtime.linux.fds import close_range
 from runtime.linux.lightjson import loads
 from runtime.linux.limits import RESOURCES, raise_to_hard
@@ -26,6 +28,7 @@ from runtime.linux.limits import RESOURCES, raise_to_hard
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import signal as _signal
+    from collections.abc import Callable
     from typing import NoReturn
 
     from runtime.keeper.protocol import Message
@@ -51,24 +54,33 @@ def _first_process(settings: object) -> int:
     os.chdir("/")
     os.umask(0o077)
     _join(settings["leaf_procs"])
+    if settings["is_unit"]:
+        notify = str(settings["notify"])
+        return READY if _keep(settings, lambda: tell_ready(notify)) else BUSY
     reader, writer = os.pipe()
     if os.fork() == 0:
         os.close(reader)
-        _keep(settings, writer)
+        if not _keep(settings, lambda: _say_and_close(writer, READY)):
+            _say_and_close(writer, BUSY)
         return READY
     os.close(writer)
     word = os.read(reader, 1)
     return word[0] if word else FAILED
 
 
-def _keep(settings: Message, writer: int) -> None:
+def _say_and_close(writer: int, word: int) -> None:
+    os.write(writer, bytes((word,)))
+    os.close(writer)
+
+
+def _keep(settings: Message, tell: Callable[[], None]) -> bool:
+    """Be the keeper until the end; False, at once, when there is another one. `tell` is called when it answers."""
     run_dir, lib_dir = str(settings["run"]), str(settings["lib"])
     lock = os.open(f"{run_dir}/keeper.lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        os.write(writer, bytes((BUSY,)))
-        return
+        return False
     _settle()
     loop = Loop()
     argv = settings["manager"]
@@ -89,16 +101,18 @@ def _keep(settings: Message, writer: int) -> None:
     )
     listener = Listener(run_dir)
     loop.watch_control(listener.fileno(), lambda _events: listener.accept(keeper.peers))
+    if settings["is_unit"]:
+        leave_on_term(loop, supervisor, say)
     # From here on children share these pages with us: nothing old is ever looked at again.
     gc.collect()
     gc.freeze()
     say(f"keeping {run_dir}")
-    os.write(writer, bytes((READY,)))
-    os.close(writer)
+    tell()
     supervisor.begin()
     loop.run()
     listener.close()
     say("leaving")
+    return True
 
 
 def _settle() -> None:

@@ -10,7 +10,7 @@ import fcntl
 import os
 from time import monotonic
 
-from runtime.linux.pidfd import reap
+from runtime.linux.pidfd import reap, send_signal
 from runtime.log.format import OLD
 
 TYPE_CHECKING = False
@@ -23,8 +23,11 @@ FIRST_DELAY_S = 0.1
 LAST_DELAY_S = 5.0
 STEADY_S = 10.0
 HELLO_S = 2.0
+STOP_S = 10.0
+"""How long a manager may take to end when it is told to; then it is killed."""
 LOG_BYTES = 1024 * 1024
 """A manager's log that is longer is put aside (one old one is kept) when the next manager starts."""
+_SIGKILL, _SIGTERM = 9, 15
 _STD_SIGNALS = tuple(range(1, 32))
 
 
@@ -46,6 +49,7 @@ class Supervisor:
         self._delay_s = 0.0
         self._timer = 0
         self._is_over = False
+        self._then: Callable[[], None] | None = None
 
     @property
     def pid(self) -> int:
@@ -76,6 +80,23 @@ class Supervisor:
         self._is_over = True
         self._loop.cancel(self._timer)
         self._let_go()
+
+    def stop(self, then: Callable[[], None]) -> None:
+        """End the manager that runs, start none any more, and call `then` when it has ended."""
+        self._is_over = True
+        self._loop.cancel(self._timer)
+        if self._pidfd < 0:
+            then()
+            return
+        self._then = then
+        self._send(_SIGTERM)
+        self._loop.call_later(STOP_S, lambda: self._send(_SIGKILL))
+
+    def _send(self, number: int) -> None:
+        try:  # noqa: SIM105 - contextlib is not in the keeper's import budget
+            send_signal(self._pidfd, number)
+        except OSError:
+            pass  # it has ended meanwhile, which is told by its pidfd
 
     def _is_locked(self) -> bool:
         """Say whether a manager lives: it holds its lock for life."""
@@ -137,6 +158,8 @@ class Supervisor:
         self._let_go()
         if not self._is_over:
             self._again()
+        elif self._then is not None:
+            self._then()
 
     def _again(self) -> None:
         if monotonic() - self._began >= STEADY_S and self._began:

@@ -15,6 +15,8 @@ from runtime.api import HostFacts
 from runtime.linux import caps, openat2, pidfd
 from runtime.linux.limits import RESOURCES
 
+SYSTEMD_MARK = "/run/systemd/system"
+"""Is there where systemd runs as the machine's service manager, and nowhere else (sd_booted(3))."""
 CGROUP_ROOT = "/sys/fs/cgroup"
 INIT_PATHS = ("/usr/bin/tini-static", "/usr/libexec/podman/catatonit", "/usr/bin/catatonit")
 """Reapers that are one static file, as distributions install them; the first that is there is used."""
@@ -43,6 +45,7 @@ def host_facts() -> HostFacts:
         capabilities=(given := capability_names(_read("/proc/self/status"))),
         hard_limits=MappingProxyType({} if "SYS_RESOURCE" in given else _hard_limits()),
         init_path=next(filter(os.path.isfile, INIT_PATHS), ""),
+        has_systemd=os.path.isdir(SYSTEMD_MARK) and not os.path.islink(SYSTEMD_MARK),
     )
 
 

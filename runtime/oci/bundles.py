@@ -47,6 +47,8 @@ class Bundles:
 
     root: Path
     cgroup_name: str
+    groups: str = ""
+    """Where a service manager has put the instance of this name, as the text of a /proc/PID/cgroup (`runtime.home`)."""
     facts: HostFacts
     warn: Callable[[str], None]
     """Told of what went wrong where nothing can be done about it any more."""
@@ -327,7 +329,7 @@ class Bundles:
             self.warn(text)
 
     def _hierarchy(self) -> Hierarchy:
-        return open_hierarchy(self.facts, self.cgroup_name)
+        return open_hierarchy(self.facts, self.cgroup_name, groups=self.groups)
 
     def _leave_no_empty_groups(self) -> None:
         """Remove the instance's groups when nothing of it is left: no container, no keeper."""
@@ -344,11 +346,12 @@ class Bundles:
         path = config.linux.cgroups_path
         if not path:
             return container_id
-        ours = f"/{self.cgroup_name}/"
-        if path.startswith(f"{ours}c/") and is_name(path.removeprefix(f"{ours}c/")):
-            return path.removeprefix(f"{ours}c/")
+        homes = self._hierarchy().homes
+        for home in homes:
+            if is_name(name := path.removeprefix(f"{home}/c/")) and name != path:
+                return name
         parts = path.split("/")[1:] if path.startswith("/") else [path]
-        if not all(map(is_name, parts)) or path.startswith(ours):
+        if not all(map(is_name, parts)) or any(path.startswith(f"{home}/") for home in homes):
             raise InvalidSpec(
                 "linux.cgroupsPath", f"{path!r} is neither NAME nor an absolute path of names"
             )

@@ -195,17 +195,19 @@ def _bundles(options: argparse.Namespace) -> Bundles:
     # [lazy] the first interpreter of create and run only seals itself
     from pathlib import Path
 
+    from runtime.home import remembered
     from runtime.linux.facts import host_facts
     from runtime.oci.bundles import Bundles
 
     paths = paths_from(os.environ)
-    root, name = paths.bundles, paths.cgroup_name
+    root, name, groups = paths.bundles, paths.cgroup_name, remembered(paths)
     if options.root:
         root = Path(options.root).absolute()
-        name = instance_name(str(root))
+        name, groups = instance_name(str(root)), ""
     return Bundles(
         root=root,
         cgroup_name=name,
+        groups=groups,
         facts=host_facts(),
         warn=lambda text: _report(options, text, "warning"),
     )

@@ -9,14 +9,14 @@ import re
 from contextlib import suppress
 from pathlib import Path
 
-from tests.support.machine import hierarchies
+from tests.support.machine import homes
 
 
 def pids_of_instance(name: str) -> frozenset[int]:
     """Return the pids of everything in the instance's groups, its keeper and manager too."""
     found: set[int] = set()
-    for hierarchy in hierarchies():
-        for file in Path(hierarchy, name).rglob("cgroup.procs"):
+    for home in homes(name):
+        for file in home.rglob("cgroup.procs"):
             with suppress(OSError):
                 found.update(int(line) for line in file.read_text().split())
     return frozenset(found)

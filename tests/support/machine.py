@@ -106,6 +106,13 @@ def hierarchies() -> tuple[str, ...]:
     return tuple(sorted(set(found)))
 
 
+def homes(name: str) -> tuple[Path, ...]:
+    """Return the groups of an instance of trice in every hierarchy: at the top, and where systemd runs in its scope."""
+    places = (name, f"system.slice/{name}.scope")
+    found = (Path(hierarchy, place) for hierarchy in hierarchies() for place in places)
+    return tuple(folder for folder in found if folder.is_dir())
+
+
 def _groups() -> Iterator[str]:
     for hierarchy in hierarchies():
         for folder, below, _ in os.walk(hierarchy):

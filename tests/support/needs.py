@@ -41,7 +41,7 @@ def must_hold(names: tuple[str, ...], environment: Mapping[str, str]) -> str:
     """Return why a need that must hold in CI does not; empty outside CI, or when all is well."""
     if not environment.get("CI"):
         return ""
-    wanted = [name for name in names if name in ("root", "overlay", "nft")]
+    wanted = [name for name in names if name in ("root", "overlay", "nft", "systemd")]
     if {"cgroup_v1", "cgroup_v2"} & set(names) and _answer("cgroup_v1") and _answer("cgroup_v2"):
         return "CI must have cgroup controllers, v1 or v2"
     return lacking(tuple(wanted))
@@ -120,6 +120,16 @@ def _runs(*command: str) -> str:
     return "" if result.returncode == 0 else (result.stderr.strip() or f"exit {result.returncode}")
 
 
+def _systemd() -> str:
+    """systemd and its tools as files; it need not run here (tests.support.systemd_box)."""
+    lacks = [
+        path
+        for path in ("/lib/systemd/systemd", "/usr/bin/systemd-run", "/usr/bin/nsenter")
+        if not Path(path).exists()
+    ]
+    return f"{', '.join(lacks)} not installed" if lacks else ""
+
+
 _CHECKS: dict[str, Callable[[], str]] = {
     "root": _root,
     "cgroup_v1": _cgroup_v1,
@@ -130,5 +140,6 @@ _CHECKS: dict[str, Callable[[], str]] = {
     "docker_client": lambda: _runs("docker", "--version"),
     "crun": lambda: _runs("crun", "--version"),
     "podman": lambda: _runs("podman", "--version"),
+    "systemd": _systemd,
     "busybox": lambda: "" if Path("/bin/busybox").exists() else "/bin/busybox is not there",
 }

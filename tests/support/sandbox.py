@@ -15,7 +15,7 @@ from pathlib import Path
 
 from runtime.paths import Paths, paths_from
 from tests.support.leaks import Ours
-from tests.support.machine import hierarchies
+from tests.support.machine import homes
 from tests.support.waiting import eventually
 
 
@@ -44,10 +44,7 @@ def paths_of(root: Path) -> Paths:
 def end_groups(name: str) -> tuple[str, ...]:
     """Kill what is in the instance's groups and remove them; return what was running, a line each."""
     running: dict[int, str] = {}
-    for hierarchy in hierarchies():
-        top = Path(hierarchy, name)
-        if not top.is_dir():
-            continue
+    for top in homes(name):
         for group in _deepest_first(top):
             for pid in _pids(group):
                 running[pid] = f"{pid} ({_comm(pid)}) in {group}"

@@ -47,8 +47,66 @@ def test_hybrid() -> None:
 
 def test_hierarchies_without_controllers_are_known_with_our_own_place_in_them() -> None:
     groups = "9:name=systemd:/\n4:memory:/x\n0::/\n"
-    assert dict(parse(HYBRID, ROOT, groups).named) == {f"{ROOT}/systemd": "/"}
-    assert dict(parse(HYBRID, ROOT, "9:name=other:/\nnonsense\n").named) == {}
+    layout = parse(HYBRID, ROOT, groups)
+    assert layout.named == (f"{ROOT}/systemd",)
+    assert dict(layout.groups) == {
+        f"{ROOT}/systemd": "/",
+        f"{ROOT}/memory": "/x",
+        f"{ROOT}/unified": "/",
+    }
+    assert parse(HYBRID, ROOT, "9:name=other:/\nnonsense\n").named == ()
+
+
+def homes(mountinfo: str, groups: str) -> dict[str, str]:
+    """Return where the instance "trice" has its groups, its root left out."""
+    found = parse(mountinfo, ROOT, groups).homes("trice")
+    return {mount.removeprefix(ROOT): home.removeprefix(ROOT) for mount, home in found.items()}
+
+
+@pytest.mark.parametrize(
+    ("groups", "home"),
+    [
+        ("0::/\n", "/trice"),
+        ("0::/trice/system\n", "/trice"),
+        ("0::/user.slice/user-0.slice/session-1.scope\n", "/trice"),
+        ("0::/system.slice/trice.scope\n", "/system.slice/trice.scope"),
+        ("0::/system.slice/trice.scope/system\n", "/system.slice/trice.scope"),
+        ("0::/system.slice/trice.scope/c/0123/nested/trice.scope\n", "/system.slice/trice.scope"),
+        ("0::/system.slice/trice-0123.scope/system\n", "/trice"),
+        ("0::/system.slice/trice.service\n", "/trice"),
+        ("0::/../system.slice/x\n", "/trice"),
+        ("", "/trice"),
+    ],
+)
+def test_an_instance_lives_in_its_scope_and_else_at_the_top(groups: str, home: str) -> None:
+    assert homes(V2, groups) == {"": home}
+
+
+def test_a_hierarchy_that_systemd_leaves_alone_has_a_group_at_the_top() -> None:
+    scope = "/system.slice/trice.scope"
+    groups = (
+        f"9:name=systemd:{scope}\n8:pids:{scope}\n4:memory:/\n1:cpu,cpuacct:{scope}\n0::{scope}\n"
+    )
+    assert homes(HYBRID, groups) == {
+        "/unified": f"/unified{scope}",
+        "/cpu,cpuacct": f"/cpu,cpuacct{scope}",
+        "/memory": "/memory/trice",
+        "/pids": f"/pids{scope}",
+        "/systemd": f"/systemd{scope}",
+    }
+    layout = parse(HYBRID, ROOT, groups)
+    assert set(layout.delegated("trice")) == {
+        f"{ROOT}/{name}{scope}" for name in ("unified", "cpu,cpuacct", "pids", "systemd")
+    }
+    assert layout.delegated("trice-0123") == ()
+
+
+def test_where_a_service_manager_has_put_us_is_left_to_it() -> None:
+    """In a hierarchy without controllers an instance has a group only at the root, or in its scope."""
+    session = "9:name=systemd:/user.slice/session-1.scope\n"
+    assert "/systemd" not in homes(HYBRID, session)
+    assert homes(HYBRID, "9:name=systemd:/\n")["/systemd"] == "/systemd/trice"
+    assert homes(HYBRID, "9:name=systemd:/trice/system\n")["/systemd"] == "/systemd/trice"
 
 
 def test_v1_only() -> None:
@@ -60,6 +118,8 @@ def test_what_cannot_be_written_is_not_there() -> None:
     layout = parse(HYBRID.replace("memory rw,relatime shared", "memory ro,relatime shared"), ROOT)
     assert "memory" not in layout.by_controller
     assert "pids" in layout.by_controller
+    assert layout.is_read_only
+    assert not parse(HYBRID, ROOT).is_read_only
 
 
 def test_a_neighbour_with_our_prefix_is_not_below() -> None:
@@ -89,7 +149,7 @@ def facts(layout: str) -> HostFacts:
 def test_no_hierarchy_mounted(tmp_path: Path, layout: str) -> None:
     with pytest.raises(KernelRefused, match=f"cannot use the {layout} cgroups") as caught:
         open_hierarchy(facts(layout), "trice-test", root=str(tmp_path))
-    assert "found: no v2, v1 none" in caught.value.hint
+    assert caught.value.hint == "mount them there; writable: no v2, v1 none"
 
 
 def test_a_name_that_would_leave_the_hierarchy() -> None:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from runtime.cgroup import files, values
 from runtime.cgroup.interface import CONTAINERS, SYSTEM, Group, Stats
 from runtime.cgroup.layout import Layout
-from runtime.cgroup.names import below_mount, checked
+from runtime.cgroup.names import checked, directory_of
 from runtime.cgroup.v1 import blkio, cpu, cpuacct, cpuset, freezer, memory, pids
 from runtime.cgroup.v1 import devices as v1_devices
 from runtime.cgroup.v2 import core
@@ -185,27 +185,13 @@ class V1Group:
         return False
 
 
-def _named(layout: Layout, name: str) -> tuple[str, ...]:
-    """Return the mounts without controllers that the instance has groups in: those at whose root we would be.
-
-    Whose group is the root of a hierarchy can reach its release_agent; elsewhere a service manager has put us.
-    """
-    ours = f"/{name}/"
-    return tuple(
-        mount for mount, group in layout.named.items() if group == "/" or group.startswith(ours)
-    )
-
-
 class V1Hierarchy:
     """The groups of one instance; see `runtime.cgroup.interface.Hierarchy`."""
 
     def __init__(self, layout: Layout, name: str) -> None:
-        self._name = checked(name, what="cgroup name")
-        self._mounts = (
-            *((layout.unified,) if layout.unified else ()),
-            *layout.v1_mounts,
-            *_named(layout, name),
-        )
+        checked(name, what="cgroup name")
+        self._homes = layout.homes(name)
+        self._delegated = frozenset(layout.delegated(name))
         self._cpuset = layout.by_controller.get("cpuset")
         limited = dict(layout.by_controller)
         if layout.unified:
@@ -217,21 +203,25 @@ class V1Hierarchy:
         self._optional = {name: limited[name] for name in OPTIONAL if name in limited}
         self._others = {
             mount: mount
-            for mount in self._mounts
+            for mount in self._homes
             if mount not in {*self._limited.values(), *self._optional.values()}
         }
 
+    @property
+    def homes(self) -> frozenset[str]:
+        return frozenset(home.removeprefix(mount) for mount, home in self._homes.items())
+
     def prepare(self) -> None:
-        for mount in self._mounts:
+        for mount in self._homes:
             self._make(mount, SYSTEM)
             self._make(mount, CONTAINERS)
 
     def leaf(self, name: str) -> Group:
         checked(name, what="cgroup name")
-        for mount in self._mounts:
+        for mount in self._homes:
             self._make(mount, name)
         everywhere = {**self._others, **self._optional, **self._limited}
-        return V1Group({key: f"{mount}/{self._name}/{name}" for key, mount in everywhere.items()})
+        return V1Group({key: f"{self._homes[mount]}/{name}" for key, mount in everywhere.items()})
 
     def create(
         self,
@@ -269,28 +259,30 @@ class V1Hierarchy:
 
     def containers(self) -> tuple[str, ...]:
         found: set[str] = set()
-        for mount in (*self._limited.values(), *self._optional.values(), *self._others):
-            folder = f"{mount}/{self._name}/{CONTAINERS}"
-            with suppress(FileNotFoundError), os.scandir(folder) as entries:
+        for home in self._homes.values():
+            with suppress(FileNotFoundError), os.scandir(f"{home}/{CONTAINERS}") as entries:
                 found |= {entry.name for entry in entries if entry.is_dir()}
         return tuple(sorted(found))
 
     def vacate(self) -> None:
         if UNIFIED in self._limited:
-            containers = f"{self._limited[UNIFIED]}/{self._name}/{CONTAINERS}"
+            containers = f"{self._homes[self._limited[UNIFIED]]}/{CONTAINERS}"
             core.wait_empty(containers, deadline=time.monotonic() + VACATE_S)
-        for mount in self._mounts:
-            files.move_all(f"{mount}/{self._name}/{SYSTEM}", mount)
-            files.remove_empty(f"{mount}/{self._name}")
+        for mount, home in self._homes.items():
+            files.vacate(home, None if home in self._delegated else mount)
 
     def _group(self, container_id: str, wanted: Collection[str] = ()) -> V1Group:
         """Return the group; in optional hierarchies only where it is wanted, or there."""
-        below = below_mount(container_id, self._name, CONTAINERS)
-        optional = {
-            name: f"{mount}/{below}" for name, mount in {**self._optional, **self._others}.items()
+        everywhere = {**self._others, **self._optional, **self._limited}
+        directories = {
+            name: directory_of(
+                container_id, mount=mount, home=self._homes[mount], folder=CONTAINERS
+            )
+            for name, mount in everywhere.items()
         }
+        optional = {name: directories[name] for name in (*self._optional, *self._others)}
         there = {name for name, path in optional.items() if name in wanted or os.path.isdir(path)}
-        paths = {name: f"{mount}/{below}" for name, mount in self._limited.items()}
+        paths = {name: directories[name] for name in self._limited}
         last = {"pids": paths.pop("pids")} if "pids" in paths else {}
         return V1Group(
             {**paths, **{name: optional[name] for name in optional if name in there}, **last},
@@ -298,12 +290,12 @@ class V1Hierarchy:
         )
 
     def _make(self, mount: str, name: str) -> None:
-        """Make <mount>/<instance>/<name>; on the cpuset hierarchy both can be entered then."""
-        top = f"{mount}/{self._name}"
-        files.make(f"{top}/{name}")
+        """Make <home>/<name> in that hierarchy; on the cpuset hierarchy both can be entered then."""
+        home = self._homes[mount]
+        files.make(f"{home}/{name}")
         if mount == self._cpuset:
-            cpuset.initialise(top)
-            cpuset.initialise(f"{top}/{name}")
+            for group in (*files.above(home)[1:], home, f"{home}/{name}"):
+                cpuset.initialise(group)
 
     def _undo(self, made: list[str], error: Exception) -> None:
         """Remove half-made groups; a failure of that becomes a note of the first error."""

@@ -1,6 +1,6 @@
 """An instance's groups on the unified hierarchy.
 
-No process sits in <name> or <name>/c, so that they may hand controllers down (the no-internal-process rule).
+No process sits in its home or in c below it, so that they may hand controllers down (the no-internal-process rule).
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 
 from runtime.cgroup import files, values
 from runtime.cgroup.interface import CONTAINERS, SYSTEM, Group, Stats
-from runtime.cgroup.names import below_mount, checked
+from runtime.cgroup.layout import Layout
+from runtime.cgroup.names import checked, directory_of
 from runtime.cgroup.v2 import core, cpu, cpuset, io, memory, pids
 from runtime.cgroup.v2.devices import allows_everything, set_rules
 from runtime.errors import KernelRefused, NotFound
@@ -113,19 +114,25 @@ class V2Group:
 class V2Hierarchy:
     """The groups of one instance; see `runtime.cgroup.interface.Hierarchy`."""
 
-    def __init__(self, mount: str, name: str) -> None:
-        self._mount = mount
-        self._name = checked(name, what="cgroup name")
-        self._top = f"{mount}/{self._name}"
+    def __init__(self, layout: Layout, name: str) -> None:
+        checked(name, what="cgroup name")
+        self._mount = str(layout.unified)
+        self._home = layout.homes(name)[self._mount]
+        self._is_delegated = bool(layout.delegated(name))
+
+    @property
+    def homes(self) -> frozenset[str]:
+        return frozenset((self._home.removeprefix(self._mount),))
 
     def prepare(self) -> None:
-        files.make(f"{self._top}/{CONTAINERS}")
-        files.make(f"{self._top}/{SYSTEM}")
-        for group in (self._mount, self._top, f"{self._top}/{CONTAINERS}"):
+        files.make(f"{self._home}/{CONTAINERS}")
+        files.make(f"{self._home}/{SYSTEM}")
+        above = () if self._is_delegated else (self._mount,)
+        for group in (*above, self._home, f"{self._home}/{CONTAINERS}"):
             hand_down(group, CONTROLLERS)
 
     def leaf(self, name: str) -> Group:
-        path = f"{self._top}/{checked(name, what='cgroup name')}"
+        path = f"{self._home}/{checked(name, what='cgroup name')}"
         files.make(path)
         return V2Group(path)
 
@@ -157,17 +164,16 @@ class V2Hierarchy:
         return V2Group(self._path(container_id))
 
     def containers(self) -> tuple[str, ...]:
-        with suppress(FileNotFoundError), os.scandir(f"{self._top}/{CONTAINERS}") as entries:
+        with suppress(FileNotFoundError), os.scandir(f"{self._home}/{CONTAINERS}") as entries:
             return tuple(sorted(entry.name for entry in entries if entry.is_dir()))
         return ()
 
     def vacate(self) -> None:
-        core.wait_empty(f"{self._top}/{CONTAINERS}", deadline=time.monotonic() + VACATE_S)
-        files.move_all(f"{self._top}/{SYSTEM}", self._mount)
-        files.remove_empty(self._top)
+        core.wait_empty(f"{self._home}/{CONTAINERS}", deadline=time.monotonic() + VACATE_S)
+        files.vacate(self._home, None if self._is_delegated else self._mount)
 
     def _path(self, container_id: str) -> str:
-        return f"{self._mount}/{below_mount(container_id, self._name, CONTAINERS)}"
+        return directory_of(container_id, mount=self._mount, home=self._home, folder=CONTAINERS)
 
 
 def hand_down(group: str, controllers: Sequence[str]) -> None:
