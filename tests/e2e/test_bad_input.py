@@ -132,7 +132,7 @@ LOADING = (
     Case(
         "wrong type",
         app("    working_dir: [a]\n"),
-        r"compose\.yaml:5:18: services\.app\.working_dir: expected a string, not a list",
+        r"compose\.yaml:5:18: services\.app\.working_dir: expected a string, not a list; write it alone, .*: a",
     ),
     Case(
         "missing env file",
