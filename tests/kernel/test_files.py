@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -178,6 +178,26 @@ def test_no_disk_has_a_content_but_where_the_user_keeps_it(box: Live, tmp_path: 
         assert {str(name) for name in left} == {"etc/app.conf", "etc/told.conf"}
         assert [path.read_bytes() for path in left.values()] == [b"", b""]
         assert list((upper / "run/secrets").iterdir()) == []
+
+
+def test_nobody_holds_what_was_given_once_it_is_started(box: Live) -> None:
+    """Neither the container, nor an exec of it, nor the keeper (its parent), nor the manager (us)."""
+
+    def held(pid: int | str) -> list[str]:
+        found = []
+        for name in os.listdir(f"/proc/{pid}/fd"):
+            with suppress(FileNotFoundError):  # the one by which we list our own
+                found.append(os.readlink(f"/proc/{pid}/fd/{name}"))
+        return [target for target in found if "trice-contents" in target]
+
+    with given(box, a_file("/run/secrets/key"), a_file("/etc/a.conf")) as made:
+        stat = Path(f"/proc/{box.pid(made)}/stat").read_text()
+        keeper = stat.rpartition(")")[2].split()[1]
+        assert int(keeper) > 1
+        assert [held(pid) for pid in (box.pid(made), keeper, os.getpid())] == [[], [], []]
+        assert "trice-contents" not in box.sh(made, "ls -l /proc/self/fd /proc/1/fd").out
+        memory = Path(f"/proc/{keeper}/maps").read_text()
+        assert "trice-contents" not in memory
 
 
 def test_with_mounts_of_the_user_s_above_and_below(box: Live, tmp_path: Path) -> None:
