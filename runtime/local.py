@@ -56,6 +56,7 @@ from runtime.keeper.client import ExitReport, KeeperClient, Started
 from runtime.keeper.replies import Living
 from runtime.linux.facts import host_facts
 from runtime.local_images import LocalImages
+from runtime.log.format import GENERATIONS
 from runtime.log.reader import read_log
 from runtime.oom import why_killed
 from runtime.parts import Parts
@@ -243,6 +244,7 @@ class LocalRuntime(LocalImages, Parts):
                 contents=contents if files else None,
                 tty=record.request.tty,
                 stdin=record.request.open_stdin,
+                log_bytes=(record.request.log_bytes or 0) // GENERATIONS,
             )
         except KeeperGone:
             raise  # it may run: the next keeper knows

@@ -228,5 +228,7 @@ class ContainerRequest:
     shm_size_bytes: int | None = None
     oom_score_adj: int | None = None
     namespaces: Namespaces = Namespaces()
+    log_bytes: int | None = None
+    """What its log may take on disk (and a quarter of that for its index); None is 32 MiB."""
     stop_timeout_s: float | None = None
     """How long `stop` waits before it kills, where nothing else is said."""

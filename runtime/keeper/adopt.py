@@ -60,6 +60,9 @@ def _container(name: str, run_dir: str, lib_containers: str, document: Message) 
     container.started_at_ns = at_ns
     container.is_tty = document.get("tty") is True
     container.has_stdin = document.get("stdin") is True
+    log_bytes = document.get("log_bytes")
+    if isinstance(log_bytes, int) and log_bytes > 0:
+        container.log_bytes = log_bytes
     return container
 
 

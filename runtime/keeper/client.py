@@ -218,10 +218,12 @@ class KeeperClient:
         contents: bytes | None = None,
         tty: bool = False,
         stdin: bool = False,
+        log_bytes: int = 0,
     ) -> Started:
         """Have the keeper run a launch program; return when the container's own program is executing.
 
-        `contents` is what the program's files hold; the keeper itself never reads it.
+        `contents` is what the program's files hold; the keeper itself never reads it. `log_bytes` is how long a
+        generation of its log is, 0 as usual.
         Raises LaunchFailed, InvalidState when it is running already, KeeperGone.
         """
         memfds = [sealed("trice-program", program)]
@@ -237,6 +239,7 @@ class KeeperClient:
                     "lib_dir": lib_dir,
                     "tty": tty,
                     "stdin": stdin,
+                    "log_bytes": log_bytes,
                 },
                 fds=memfds,
                 timeout_s=START_S,

@@ -11,6 +11,7 @@ import os
 from runtime.linux.files import write_json_atomic
 from runtime.linux.lightjson import loads
 from runtime.linux.pidfd import start_time
+from runtime.log.format import ROTATE_BYTES
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ class Container:
 
     __slots__ = (
         "at_ns", "attempt", "has_stdin", "id", "is_adopted", "is_alive", "is_reported", "is_tty", "is_written",
-        "lib_dir", "pid", "pidfd", "run_dir", "started_at_ns", "status", "stdio",
+        "lib_dir", "log_bytes", "pid", "pidfd", "run_dir", "started_at_ns", "status", "stdio",
     )  # fmt: skip
 
     def __init__(
@@ -43,6 +44,8 @@ class Container:
         self.is_adopted = is_adopted
         self.is_tty = False
         self.has_stdin = False
+        self.log_bytes = ROTATE_BYTES
+        """How long a generation of its log is."""
         self.pid = 0
         self.pidfd = -1
         self.started_at_ns = 0
@@ -86,6 +89,7 @@ class Container:
             "lib_dir": self.lib_dir,
             "tty": self.is_tty,
             "stdin": self.has_stdin,
+            "log_bytes": self.log_bytes,
         }
         write_json_atomic(f"{self.run_dir}/{PROCESS_FILE}", document, fsync=False)
 

@@ -190,6 +190,8 @@ class Keeper:
         container = Container(name, attempt, run_dir, lib_dir, is_adopted=False)
         container.is_tty = message.get("tty") is True
         container.has_stdin = message.get("stdin") is True
+        if "log_bytes" in message:
+            container.log_bytes = number_of(message, "log_bytes") or container.log_bytes
         launch = self._spawner.begin(container, *fds)
         self._containers[name] = container
         self._launches[name] = launch, peer, message.get("id")

@@ -92,7 +92,7 @@ class Stdio:
         self._lacks = [TERMINAL] if container.is_tty else [STDIN] if container.has_stdin else []
         log_dir = f"{container.lib_dir}/log"
         os.makedirs(log_dir, 0o700, exist_ok=True)
-        self._log = Log(log_dir, null)
+        self._log = Log(log_dir, null, container.log_bytes)
         try:
             if not container.is_tty:
                 for stream, name in NAMES:

@@ -3,7 +3,7 @@
     <lib>/containers/<id>/log/
       raw      the bytes of both streams as they came
       index    24-byte records <Q q I B 3x>: offset in raw, ns since the epoch, length, stream; written after their data
-      raw.1    the generation before (rotation at ROTATE_BYTES)          index.1   and its index
+      raw.1    the generation before (rotation)          index.1   and its index
 
 The last record may still grow: pieces of one stream that come within COALESCE_NS share a record (up to COALESCE_BYTES).
 Bytes that no record
@@ -32,8 +32,10 @@ STDERR = 2
 NOTE = 3
 
 ROTATE_BYTES = 16 * 1024 * 1024
-ROTATE_INDEX_BYTES = 4 * 1024 * 1024
-"""Many tiny pieces must not make the index the larger file."""
+"""How long a generation is where nothing else is asked for: a log takes at most twice that, and its indexes."""
+GENERATIONS = 2
+INDEX_SHARE = 4
+"""Rotated, too, when the index has that part of a generation: many tiny pieces must not make it the larger file."""
 COALESCE_NS = 10_000_000
 COALESCE_BYTES = 64 * 1024
 """A record no longer than that can be gone to by its number, and the end of a log read without the rest."""

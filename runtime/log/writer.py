@@ -14,6 +14,7 @@ from runtime.log.format import (
     COALESCE_BYTES,
     COALESCE_NS,
     INDEX,
+    INDEX_SHARE,
     MAX_RECORD_BYTES,
     NEW,
     NOTE,
@@ -21,7 +22,6 @@ from runtime.log.format import (
     RAW,
     RECORD,
     ROTATE_BYTES,
-    ROTATE_INDEX_BYTES,
     STDOUT,
 )
 
@@ -32,12 +32,14 @@ class Log:
     """One container's open log. Owns two descriptors; `close` lets go of them."""
 
     __slots__ = (
-        "_directory", "_index", "_index_end", "_index_limit", "_last", "_null", "_raw", "_unsaid", "dropped", "end",
-        "limit",
+        "_directory", "_index", "_index_end", "_index_limit", "_last", "_null", "_raw", "_rotate_bytes", "_unsaid",
+        "dropped", "end", "limit",
     )  # fmt: skip
 
-    def __init__(self, directory: str, null: int) -> None:
-        """Open or make the log in this directory and go on where it ends. Raises OSError.
+    def __init__(self, directory: str, null: int, rotate_bytes: int = ROTATE_BYTES) -> None:
+        """Open or make the log in this directory and go on where it ends; `rotate_bytes` are a generation.
+
+        Raises OSError.
 
         What a crash left half done is finished: an interrupted rotation, a torn record, data without a record.
         """
@@ -47,11 +49,11 @@ class Log:
         self._index = -1
         self._last: tuple[int, int, int, int] | None = None
         self._unsaid = 0
-        self.limit = ROTATE_BYTES
-        self._index_limit = ROTATE_INDEX_BYTES
+        self._rotate_bytes = rotate_bytes
+        self.end = self._index_end = 0
+        self._set_limits()
         self.dropped = 0
         """Bytes that could not be written, since it was opened."""
-        self.end = 0
         try:
             self._finish_rotation()
             self._open()
@@ -177,13 +179,17 @@ class Log:
         except OSError:
             for fd in fresh:
                 os.close(fd)
-            self.limit = self.end + ROTATE_BYTES
-            self._index_limit = self._index_end + ROTATE_INDEX_BYTES
+            self._set_limits()
             return
         self.close()
         self._raw, self._index = fresh
         self.end, self._index_end, self._last = 0, 0, None
-        self.limit, self._index_limit = ROTATE_BYTES, ROTATE_INDEX_BYTES
+        self._set_limits()
+
+    def _set_limits(self) -> None:
+        """Rotate after so much more than there is now."""
+        self.limit = self.end + self._rotate_bytes
+        self._index_limit = self._index_end + self._rotate_bytes // INDEX_SHARE
 
     def _move_away(self) -> None:
         for name in (INDEX + OLD, RAW + OLD):

@@ -61,16 +61,10 @@ def test_an_endless_log_stays_bounded(box: Box) -> None:
     box.start("c", program("yes", "0123456789" * 10))
     folder = box.lib_dir("c") / "log"
 
-    def generation() -> int:
-        try:
-            return (folder / "raw").stat().st_ino
-        except FileNotFoundError:
-            return 0
-
     seen: list[int] = []
 
     def rotations() -> bool:
-        now = generation()
+        now = inode_of(folder / "raw")
         if now and seen[-1:] != [now]:
             seen.append(now)
         return len(seen) > 3
@@ -79,6 +73,34 @@ def test_an_endless_log_stays_bounded(box: Box) -> None:
     assert sum(entry.stat().st_size for entry in folder.iterdir()) < 2.2 * ROTATE_BYTES
     box.client.signal("c", signal.SIGKILL)
     box.exit_of("c")
+
+
+def test_a_log_is_as_long_as_was_asked_for_also_under_the_next_keeper(box: Box) -> None:
+    size = 1 << 20
+    folder = box.lib_dir("c") / "log"
+    box.start("c", program("yes", "0123456789" * 10), log_bytes=size)
+    for _ in range(2):
+        before = [inode_of(folder / "raw")]
+
+        def is_rotated(before: list[int] = before) -> bool:
+            now = inode_of(folder / "raw")
+            if now and now not in before:
+                before.append(now)
+            return len(before) > 3
+
+        eventually(is_rotated, timeout_s=20, what="three rotations")
+        assert 0.9 * size < (folder / "raw.1").stat().st_size < 1.5 * size
+        box.kill_keeper()
+        box.begin()
+    box.client.signal("c", signal.SIGKILL)
+    box.exit_of("c")
+
+
+def inode_of(path: Path) -> int:
+    try:
+        return path.stat().st_ino
+    except FileNotFoundError:
+        return 0
 
 
 def test_following_sees_every_line_of_a_running_container(box: Box) -> None:

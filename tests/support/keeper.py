@@ -63,13 +63,14 @@ class Box:
         self.boot()
         self.client.connect()
 
-    def start(self, name: str, document: bytes, *, attempt: int = 1) -> Started:
+    def start(self, name: str, document: bytes, *, attempt: int = 1, log_bytes: int = 0) -> Started:
         return self.client.start(
             name,
             attempt=attempt,
             run_dir=str(self.run_dir(name)),
             lib_dir=str(self.lib_dir(name)),
             program=document,
+            log_bytes=log_bytes,
         )
 
     def run_dir(self, name: str) -> Path:
