@@ -17,6 +17,7 @@ import pytest
 from tests.support.busybox import busybox_rootfs
 from tests.support.launching import REPOSITORY, without
 from tests.support.needs import needs
+from tests.support.waiting import slow_factor
 
 pytestmark = needs("root", "busybox")
 
@@ -84,7 +85,7 @@ def bundle(root_dir: Path) -> Path:
 def answers(root: Path, bundle: Path, tree: Path) -> dict[str, object]:
     done = subprocess.run(
         ["unshare", "--pid", "--fork", "--mount-proc", sys.executable, "-c", SCRIPT, str(root), str(bundle)],
-        capture_output=True, text=True, cwd=tree, timeout=28, check=False,
+        capture_output=True, text=True, cwd=tree, timeout=28 * slow_factor(), check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     result: dict[str, object] = json.loads(done.stdout)
