@@ -52,7 +52,7 @@ from runtime.home import forget, open_home
 from runtime.image.files import empty_trash
 from runtime.image.snapshot import make_writable_layer
 from runtime.image.store import ImageStore
-from runtime.keeper.client import ExitReport, KeeperClient, Started
+from runtime.keeper.client import START_S, ExitReport, KeeperClient, Started
 from runtime.keeper.replies import Living
 from runtime.linux.facts import host_facts
 from runtime.local_images import LocalImages
@@ -71,6 +71,8 @@ from runtime.volumes import LocalVolumes
 log = logging.getLogger(__name__)
 
 SIGKILL = 9
+FILL_S = 3600.0
+"""How long a start may take that fills volumes: it copies as much as the image has there."""
 KILL_WAIT_S = 10.0
 """How long a killed cgroup may take to be empty before that is an error."""
 
@@ -245,6 +247,7 @@ class LocalRuntime(LocalImages, Parts):
                 tty=record.request.tty,
                 stdin=record.request.open_stdin,
                 log_bytes=(record.request.log_bytes or 0) // GENERATIONS,
+                patience_s=FILL_S if self._volumes.is_filling(record) else START_S,
             )
         except KeeperGone:
             raise  # it may run: the next keeper knows
@@ -257,7 +260,7 @@ class LocalRuntime(LocalImages, Parts):
 
     def _note_filled(self, record: Record) -> None:
         """What a container has emptied is not filled again: only its first start does that."""
-        if not record.is_filled and self._volumes.has_volumes(record):
+        if self._volumes.is_filling(record):
             self._records.update(msgspec.structs.replace(record, is_filled=True))
 
     def _process_of(self, name: str) -> tuple[str, int | None]:

@@ -128,8 +128,9 @@ class LocalVolumes:
                 if mount.is_anonymous and mount.source not in used:
                     self._drop(mount.source)
 
-    def has_volumes(self, record: Record) -> bool:
-        return bool(volumes_in(record))
+    def is_filling(self, record: Record) -> bool:
+        """Tell whether its next start may copy what the image has into volumes, however much that is."""
+        return not record.is_filled and bool(volumes_in(record))
 
     def _mounts_of(self, name: str) -> tuple[Mount, ...]:
         for record in self._records:

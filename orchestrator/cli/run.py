@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import shlex
 import sys
+from dataclasses import asdict
+from pathlib import Path
 
 import click
 
@@ -46,7 +48,9 @@ from orchestrator.errors import OrchestratorError
 @click.option("--quiet-build", is_flag=True, hidden=True)
 @click.option("-P", "--service-ports", is_flag=True, hidden=True)
 @click.option("-p", "--publish", multiple=True, hidden=True)
-@click.option("-v", "--volume", "volumes", multiple=True, hidden=True)
+@click.option(
+    "-v", "--volume", "volumes", multiple=True, metavar="[SOURCE:]TARGET[:OPTIONS]", help="Repeat."
+)
 @click.argument("service")
 @click.argument("words", nargs=-1, type=click.UNPROCESSED, metavar="[COMMAND] [ARG]...")
 @click.pass_obj
@@ -69,6 +73,7 @@ def command(
     quiet: bool,
     interactive: bool,
     tty: bool,
+    volumes: tuple[str, ...],
     service: str,
     words: tuple[str, ...],
     **later: object,
@@ -95,7 +100,11 @@ def command(
         "cap_drop": list(cap_drop),
     }
     from orchestrator.load.decode import encode_project  # [lazy] loaded with the loader
+    from orchestrator.load.volumes import short_mount  # [lazy] loaded with the loader
 
+    options["mounts"] = [
+        asdict(short_mount(text, project.volumes, directory=str(Path.cwd()))) for text in volumes
+    ]
     body = {"project": encode_project(project), "service": service, "options": options}
     if quiet:
         settings = settings._replace(progress="quiet")
@@ -118,11 +127,10 @@ def _pair(text: str) -> tuple[str, str]:
 
 
 def _refuse(later: dict[str, object]) -> None:
-    """Raise for flags that are about networks and volumes, which this version does not have."""
+    """Raise for flags that are about networks, which this version does not have."""
     for flag, key in (
         ("--publish", "publish"),
         ("--service-ports", "service_ports"),
-        ("--volume", "volumes"),
     ):
         if later.get(key):
             raise OrchestratorError(f"run {flag} is not supported yet")

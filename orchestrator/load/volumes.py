@@ -7,11 +7,15 @@ from __future__ import annotations
 
 import hashlib
 import json
+import posixpath
 from collections.abc import Mapping
+from dataclasses import replace
 from types import MappingProxyType
 
+from orchestrator.errors import LoadErrors, Problem
+from orchestrator.load.mounts import volume
 from orchestrator.load.resources import is_true, size, tmpfs_mounts, whole
-from orchestrator.load.tree import List, Map, Node, Scalar, find
+from orchestrator.load.tree import NOWHERE, Findings, List, Map, Node, Scalar, find
 from orchestrator.model.container import Mount, MountsOf
 from orchestrator.model.project import Volume
 
@@ -33,6 +37,24 @@ def mounts(service: Map, known: Mapping[str, Volume]) -> tuple[Mount, ...]:
     items = node.items if isinstance(node, List) else ()
     long = (_mount(item, f"volumes[{index}]", known) for index, item in enumerate(items))
     return (*tmpfs_mounts(service), *long)
+
+
+def short_mount(text: str, known: Mapping[str, Volume], *, directory: str) -> Mount:
+    """Return the mount that `[SOURCE:]TARGET[:OPTIONS]` means (`run -v`); relative paths are below `directory`.
+
+    Raises LoadErrors for what is none.
+    """
+    findings = Findings()
+    node = volume(Scalar(text), ("--volume",), findings)
+    findings.raise_problems()
+    mount = _mount(node, "--volume", known)
+    if not mount.target.startswith("/"):
+        why = f'"{text}" is not [SOURCE:]TARGET[:OPTIONS] with an absolute target'
+        raise LoadErrors(Problem(place=NOWHERE, path="--volume", why=why))
+    if mount.kind != "bind":
+        return mount
+    source = posixpath.join(directory, posixpath.expanduser(mount.source))
+    return replace(mount, source=posixpath.normpath(source))
 
 
 def mounts_of(service: Map) -> tuple[MountsOf, ...]:

@@ -26,7 +26,7 @@ from orchestrator.plan.volumes import creations, missing
 from orchestrator.run.observe import observe
 from orchestrator.run.supervisor import Outcome, Supervisor
 from orchestrator.run.worker import obstacle
-from runtime.api import ContainerRequest, ImageState, NotFound
+from runtime.api import ContainerRequest, ImageState, Mount, NotFound
 
 AUTO_REMOVE = "trice.autoremove"
 """Label of a container that is removed when it has ended."""
@@ -63,6 +63,8 @@ class RunOptions:
     no_deps: bool = False
     cap_add: tuple[str, ...] = ()
     cap_drop: tuple[str, ...] = ()
+    mounts: tuple[Mount, ...] = ()
+    """Beside the service's; one at the same target comes instead."""
 
 
 class Verbs:
@@ -331,6 +333,7 @@ def one_off(
     entrypoint = request.entrypoint
     if options.entrypoint is not None:
         entrypoint, command = options.entrypoint, options.command
+    targets = {mount.target for mount in options.mounts}
     return replace(
         request,
         name=options.name or f"{project.name}-{service}-run-{slug}",
@@ -339,6 +342,7 @@ def one_off(
             {name: request.labels[name] for name in (labels.PROJECT, labels.SERVICE)}
         ),
         kept_volumes=MappingProxyType({}),
+        mounts=(*(each for each in request.mounts if each.target not in targets), *options.mounts),
         entrypoint=entrypoint,
         command=command,
         environment=MappingProxyType({**request.environment, **options.environment}),

@@ -60,6 +60,7 @@ def ps_document(container: Mapping[str, object], *, now_ns: int) -> dict[str, ob
     labels = container.get("Labels")
     pairs = labels.items() if isinstance(labels, Mapping) else ()
     created_ns = int(str(container["Created"])) * SECOND_NS
+    mounts = _mounts(container)
     return {
         "Command": quoted_command(str(container["Command"]), is_whole=False),
         "CreatedAt": rfc3339(created_ns).replace("T", " ").replace("Z", " +0000 UTC"),
@@ -68,8 +69,8 @@ def ps_document(container: Mapping[str, object], *, now_ns: int) -> dict[str, ob
         "ID": container["Id"],
         "Image": container["Image"],
         "Labels": ",".join(f"{name}={value}" for name, value in sorted(pairs)),
-        "LocalVolumes": "0",
-        "Mounts": "",
+        "LocalVolumes": str(sum(kind == "volume" for kind, _ in mounts)),
+        "Mounts": ",".join(name for _, name in mounts),
         "Name": container_name(container),
         "Names": container_name(container),
         "Networks": "",
@@ -82,6 +83,16 @@ def ps_document(container: Mapping[str, object], *, now_ns: int) -> dict[str, ob
         "State": container["State"],
         "Status": container["Status"],
     }
+
+
+def _mounts(container: Mapping[str, object]) -> list[tuple[str, str]]:
+    """Return kind and name, or source, of what is mounted."""
+    mounts = container.get("Mounts")
+    return [
+        (str(each["Type"]), str(each.get("Name") or each.get("Source") or ""))
+        for each in (mounts if isinstance(mounts, list) else ())
+        if each["Type"] != "tmpfs"
+    ]
 
 
 def _ago(container: Mapping[str, object], now_ns: int) -> str:

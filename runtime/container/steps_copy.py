@@ -72,8 +72,10 @@ def _copy_entry(name: str, source: int, target: int, depth: int) -> None:
         os.symlink(os.readlink(name, dir_fd=source), name, dir_fd=target)
         os.chown(name, status.st_uid, status.st_gid, dir_fd=target, follow_symlinks=False)
     elif S_ISFIFO(status.st_mode):
-        os.mkfifo(name, S_IMODE(status.st_mode), dir_fd=target)
+        os.mkfifo(name, 0o600, dir_fd=target)
         os.chown(name, status.st_uid, status.st_gid, dir_fd=target, follow_symlinks=False)
+        # Whatever our umask is. Nobody else can see the directory yet, so the name is still the FIFO.
+        os.chmod(name, S_IMODE(status.st_mode), dir_fd=target)
     elif S_ISDIR(status.st_mode):
         os.mkdir(name, 0o700, dir_fd=target)
         _with_both(name, source, target, os.O_PATH | os.O_DIRECTORY, depth)

@@ -219,9 +219,11 @@ class KeeperClient:
         tty: bool = False,
         stdin: bool = False,
         log_bytes: int = 0,
+        patience_s: float = START_S,
     ) -> Started:
         """Have the keeper run a launch program; return when the container's own program is executing.
 
+        That may take `patience_s`: as long as what the program copies. After it, KeeperGone.
         `contents` is what the program's files hold; the keeper itself never reads it. `log_bytes` is how long a
         generation of its log is, 0 as usual.
         Raises LaunchFailed, InvalidState when it is running already, KeeperGone.
@@ -242,7 +244,7 @@ class KeeperClient:
                     "log_bytes": log_bytes,
                 },
                 fds=memfds,
-                timeout_s=START_S,
+                timeout_s=patience_s,
             )
         finally:
             close_all(memfds)

@@ -55,13 +55,13 @@ class VolumeStore:
     def __init__(self, paths: Paths) -> None:
         self._paths = paths
         self._lock = threading.Lock()
-        self._by_name: dict[str, VolumeRecord] = {}
+        self._by_name: dict[str, VolumeState] = {}
         paths.volumes.mkdir(parents=True, exist_ok=True, mode=0o700)
         for directory in sorted(paths.volumes.iterdir()):
             if directory.name.startswith("."):
                 shutil.rmtree(directory, ignore_errors=True)  # half made when a manager died
             elif directory.is_dir():
-                self._by_name[directory.name] = _read(directory)
+                self._know(directory.name, _read(directory))
 
     def create(
         self,
@@ -90,26 +90,33 @@ class VolumeStore:
                 shutil.rmtree(fresh, ignore_errors=True)
                 raise
             sync_directory(str(self._paths.volumes))
-            self._by_name[name] = record
+            self._know(name, record)
         return True
 
     def all(self) -> tuple[VolumeState, ...]:
         """Return the volumes, sorted by name."""
         with self._lock:
-            found = sorted(self._by_name.items())
-        return tuple(self._state(name, record) for name, record in found)
+            return tuple(self._by_name[name] for name in sorted(self._by_name))
 
     def get(self, name: str) -> VolumeState:
         """Return one volume. Raises NotFound."""
-        return self._state(name, self._record(name))
+        found = self._by_name.get(name)
+        if found is None:
+            raise NotFound(f"no such volume: {name}")
+        return found
 
     def relabel(self, name: str, labels: Mapping[str, str]) -> None:
         """Replace its labels, durably. Raises NotFound."""
         with self._lock:
-            record = msgspec.structs.replace(self._record(name), labels=dict(labels))
+            known = self.get(name)
+            record = VolumeRecord(
+                labels=dict(labels),
+                created_at_ns=known.created_at_ns,
+                is_anonymous=known.is_anonymous,
+            )
             path = self._paths.volumes / name / "volume.json"
             write_atomic(str(path), encode(record), fsync=True)
-            self._by_name[name] = record
+            self._know(name, record)
 
     def remove(self, name: str) -> bool:
         """Forget it: its directory goes to the trash in one rename. Return whether it was there."""
@@ -123,14 +130,8 @@ class VolumeStore:
             del self._by_name[name]
         return True
 
-    def _record(self, name: str) -> VolumeRecord:
-        record = self._by_name.get(name)
-        if record is None:
-            raise NotFound(f"no such volume: {name}")
-        return record
-
-    def _state(self, name: str, record: VolumeRecord) -> VolumeState:
-        return VolumeState(
+    def _know(self, name: str, record: VolumeRecord) -> None:
+        self._by_name[name] = VolumeState(
             name=name,
             labels=MappingProxyType(dict(sorted(record.labels.items()))),
             created_at_ns=record.created_at_ns,

@@ -17,6 +17,7 @@ import pytest
 from runtime.image.snapshot import make_writable_layer
 from runtime.image.store import ImageStore
 from runtime.paths import Paths
+from runtime.volume.store import VolumeStore
 from tests.support.archives import a_layer, docker_archive
 from tests.support.busybox import busybox_archive
 from tests.support.instance import processes_with
@@ -53,6 +54,15 @@ def test_what_images_leave_is_ours_alone(paths: Paths, tmp_path: Path, no_umask:
     (directory,) = store.layer_dirs(image.id)
     assert stat.S_IMODE(os.stat(directory).st_mode) == 0o777
     assert stat.S_IMODE(os.stat(f"{directory}/bin/su").st_mode) == 0o4755
+
+
+def test_volumes_are_behind_closed_doors(paths: Paths, no_umask: None) -> None:
+    """Inside, a volume's root is as docker's, 0755: containers of any user may look into it."""
+    store = VolumeStore(paths)
+    store.create("data", labels={}, created_at_ns=1)
+    store.relabel("data", {"a": "b"})
+    assert open_to_others(paths.lib.parent) == []
+    assert stat.S_IMODE(os.stat(store.get("data").path).st_mode) == 0o755
 
 
 STACK = """

@@ -190,6 +190,14 @@ def test_ps_document_has_every_key_of_the_reference() -> None:
     assert " ".join(sorted(document)) == names
     assert document["Labels"] == "com.docker.compose.project=demo,com.docker.compose.service=web"
     assert document["CreatedAt"] == "2023-11-14 22:13:20 +0000 UTC"
+    assert (document["LocalVolumes"], document["Mounts"]) == ("0", "")
+    mounts = [
+        {"Type": "volume", "Name": "v", "Source": "/lib/v"},
+        {"Type": "bind", "Source": "/srv"},
+        {"Type": "tmpfs", "Source": ""},
+    ]
+    mounted = ps_document({**CONTAINER, "Mounts": mounts}, now_ns=1_700_000_005 * SECOND)
+    assert (mounted["LocalVolumes"], mounted["Mounts"]) == ("1", "v,/srv")
     assert (document["Service"], document["Project"], document["State"]) == (
         "web",
         "demo",

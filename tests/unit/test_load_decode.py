@@ -23,6 +23,7 @@ from orchestrator.load.support import (
     PROPAGATION,
 )
 from orchestrator.load.tree import Plain
+from orchestrator.load.volumes import short_mount
 from orchestrator.model.container import Mount, MountsOf
 from orchestrator.model.project import (
     Bootstrap,
@@ -393,3 +394,19 @@ def test_volumes_at_top_level_have_names_and_a_digest() -> None:
     assert again.volumes.keys() == project.volumes.keys()
     assert again.volumes["data"].digest == data.digest
     assert again.services[ServiceName("web")].mounts == project.services[ServiceName("web")].mounts
+
+
+def test_a_mount_of_a_command_line() -> None:
+    known = loaded(STORED).in_force().volumes
+
+    def mount(text: str) -> Mount:
+        return short_mount(text, known, directory="/here")
+
+    assert mount("data:/x:ro") == Mount(
+        kind="volume", source="p_data", target="/x", is_read_only=True, where="--volume"
+    )
+    assert (mount("other:/x").source, mount("/x").source) == ("other", "")
+    assert (mount("./a/../b:/x").source, mount("/abs:/x").source) == ("/here/b", "/abs")
+    for text in ("a:b", "a:/b:ro:z", "::"):
+        with pytest.raises(LoadErrors, match="--volume"):
+            mount(text)
