@@ -96,10 +96,18 @@ class LocalVolumes:
 
     @contextmanager
     def taking(self, record: Record) -> Iterator[None]:
-        """Make the container's record inside of this: its volumes are there then, and none of them goes meanwhile."""
+        """Make the container's record inside of this: its volumes are there then, and none of them goes meanwhile.
+
+        Where they cannot be made the record is taken back.
+        """
         with self._using:
             yield
-            self.ensure(record)
+            try:
+                self.ensure(record)
+            except BaseException:
+                self.release(record)
+                self._records.drop(record.id)
+                raise
 
     def ensure(self, record: Record) -> None:
         """Make what volumes of the container are missing. Idempotent: the manager may have died before it did."""

@@ -58,6 +58,8 @@ def test_what_images_leave_is_ours_alone(paths: Paths, tmp_path: Path, no_umask:
 
 def test_volumes_are_behind_closed_doors(paths: Paths, no_umask: None) -> None:
     """Inside, a volume's root is as docker's, 0755: containers of any user may look into it."""
+    for path in (paths.lib.parent, paths.lib):
+        path.mkdir(mode=0o700, exist_ok=True)
     store = VolumeStore(paths)
     store.create("data", labels={}, created_at_ns=1)
     store.relabel("data", {"a": "b"})
@@ -68,9 +70,10 @@ def test_volumes_are_behind_closed_doors(paths: Paths, no_umask: None) -> None:
 STACK = """
 name: modes
 services:
-  web: {image: "busybox:test", command: [sleep, "1000"], stop_grace_period: 0s, init: true}
+  web: {image: "busybox:test", command: [sleep, "1000"], stop_grace_period: 0s, init: true, volumes: [/var, "v:/v"]}
   term: {image: "busybox:test", command: [sh], tty: true, stdin_open: true, stop_grace_period: 0s, user: nobody}
   ended: {image: "busybox:test", command: [sh, -c, "exit 3"]}
+volumes: {v: }
 """
 
 

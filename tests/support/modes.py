@@ -1,8 +1,8 @@
 """A walk over what an instance keeps on disk: is anything of it open to other users? (security.md row 20)
 
-`open_to_others` takes a TRICE_ROOT, or the lib or run directory of any instance. What lies inside an image or in a
-container's writable layer has the modes that the image gave it; it is out of reach because every directory above is
-0700, which the walk checks.
+`open_to_others` takes a TRICE_ROOT, or the lib or run directory of any instance. What lies inside an image, in a
+container's writable layer or in a volume has the modes that the image gave it; it is out of reach because every
+directory above is 0700, which the walk checks.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
-CONTENT = ("layers/*/fs", "containers/*/upper", "containers/*/work/work")
+CONTENT = ("layers/*/fs", "containers/*/upper", "containers/*/work/work", "volumes/*/data")
 """What has the modes of an image. overlayfs makes the last one itself."""
 
 
