@@ -46,6 +46,7 @@ from runtime.request import (
     Device,
     Digest,
     File,
+    GroupFile,
     Limits,
     Mount,
     MountsOf,
@@ -58,11 +59,12 @@ __all__ = [
     "CAPABILITIES", "MAX_FILE_BYTES", "NO_LIMITS", "RESOURCE_LIMITS", "ROOT_VARIABLE", "AlreadyExists", "Blkio",
     "BlkioDevice", "BootstrapRequest", "ContainerId", "ContainerRequest", "ContainerState", "ContainerStats",
     "Containers", "Contents", "Device", "Digest", "DigestMismatch", "ExecRequest", "ExecSession", "Exit", "ExitKind",
-    "File", "HostFacts", "ImageConfig", "ImageError", "ImageState", "Images", "InvalidSpec", "InvalidState",
-    "KeeperGone", "KernelRefused", "LaunchFailed", "Limits", "LogChunk", "LogOptions", "Logs", "Mount", "MountsOf",
-    "Namespaces", "NetworkStats", "NotFound", "PathState", "Paths", "ProcessInfo", "Processes", "ReferenceInvalid",
-    "Runtime", "RuntimeEvent", "RuntimeFault", "Security", "Snapshot", "Status", "VolumeState", "Volumes",
-    "is_namespaced_sysctl", "open_runtime", "paths_from", "read_source", "start_keeper", "unit_file",
+    "File", "GroupFile", "HostFacts", "ImageConfig", "ImageError", "ImageState", "Images", "InvalidSpec",
+    "InvalidState", "KeeperGone", "KernelRefused", "LaunchFailed", "Limits", "LogChunk", "LogOptions", "Logs", "Mount",
+    "MountsOf", "Namespaces", "NetworkStats", "NotFound", "PathState", "Paths", "ProcessInfo", "Processes",
+    "ReferenceInvalid", "Runtime", "RuntimeEvent", "RuntimeFault", "Security", "Snapshot", "Status", "VolumeState",
+    "Volumes", "is_namespaced_sysctl", "open_runtime", "paths_from", "read_source", "start_keeper",
+    "unit_file",
 ]  # fmt: skip
 
 

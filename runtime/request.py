@@ -50,6 +50,17 @@ class Blkio:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class GroupFile:
+    """A file of the container's group and what is written to it: a limit that has no field of its own."""
+
+    controller: str
+    """"" for the files of a v2 group itself."""
+    names: tuple[str, ...]
+    """The first of these that the kernel has."""
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
     """What a container may use; None is no limit."""
 
@@ -74,6 +85,8 @@ class Limits:
     """0 to 100."""
     oom_kill_disable: bool = False
     blkio: Blkio | None = None
+    files: tuple[GroupFile, ...] = ()
+    """Written last, in their order."""
 
 
 NO_LIMITS = Limits()

@@ -6,7 +6,7 @@ import errno
 import os
 import select
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 
 from runtime.cgroup.interface import CONTAINERS, SYSTEM
@@ -67,6 +67,12 @@ def write(path: str, text: str) -> None:
         raise refused(error, step=f"write {text!r} to", syscall="open", path=path) from error
     except OSError as error:
         raise refused(error, step=f"write {text!r} to", syscall="write", path=path) from error
+
+
+def write_first(group: str, names: Sequence[str], text: str) -> None:
+    """Write to the first of these files of the group that is there; the last when none is, which then says so."""
+    name = next((name for name in names if os.path.exists(f"{group}/{name}")), names[-1])
+    write(f"{group}/{name}", text)
 
 
 def read(path: str) -> str:

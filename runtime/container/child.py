@@ -15,8 +15,8 @@ class Child:
     """The half-made container: the descriptors and decisions that one step leaves for the next."""
 
     __slots__ = (
-        "contents", "environment", "executable", "fifo", "identity", "is_masked_attached", "kept", "masked", "null",
-        "proc", "root", "sync", "taken", "target", "umask",
+        "contents", "environment", "executable", "fifo", "held", "identity", "is_masked_attached", "kept", "masked",
+        "null", "proc", "root", "sync", "taken", "target", "umask",
     )  # fmt: skip
 
     def __init__(self, sync: int, target: int = -1, contents: int = -1) -> None:
@@ -37,6 +37,8 @@ class Child:
         self.masked = -1
         self.taken = -1
         """A mount of another container, detached, until it is put in its place."""
+        self.held: list[int] = []
+        """Trees of the host that were taken before we were cut off from it, in the order of their taking."""
         self.is_masked_attached = False
         self.identity = Identity(0, 0, (0,), "/root")
         self.environment: dict[str, str] = {}

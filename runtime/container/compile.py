@@ -7,16 +7,17 @@ mount, then the pivot, and only then what looks up names that belong to the cont
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
 from runtime.api import HostFacts
 from runtime.container import sysctls
 from runtime.container.compile_files import Placed, file_ops
-from runtime.container.compile_mounts import Op, fill_ops, mount_ops
-from runtime.container.program import CONSOLE, MAX_DOCUMENT, SHARED, VERSION
-from runtime.container.syscall_filter import compile_seccomp
+from runtime.container.compile_mounts import Op, fill_ops, hold_ops, mount_ops
+from runtime.container.program import CONSOLE, MAX_DOCUMENT, RECURSIVE, SHARED, VERSION
+from runtime.container.scheduling import scheduling_ops
+from runtime.container.syscall_filter import compile_seccomp, flags_of
 from runtime.container.user import MAX_ID
 from runtime.errors import InvalidSpec
 from runtime.linux import caps, lightjson, ns
@@ -28,15 +29,32 @@ FIXED_ROOT_ATTRIBUTES = "nodev"
 
 _KINDS = {
     "mount": ns.CLONE_NEWNS, "pid": ns.CLONE_NEWPID, "network": ns.CLONE_NEWNET, "uts": ns.CLONE_NEWUTS,
-    "ipc": ns.CLONE_NEWIPC, "cgroup": ns.CLONE_NEWCGROUP,
+    "ipc": ns.CLONE_NEWIPC, "cgroup": ns.CLONE_NEWCGROUP, "time": ns.CLONE_NEWTIME,
 }  # fmt: skip
-_PROC_NAMES = {"network": "net", "uts": "uts", "ipc": "ipc", "cgroup": "cgroup"}
+_PROC_NAMES = {"network": "net", "uts": "uts", "ipc": "ipc", "cgroup": "cgroup", "time": "time"}
 """Namespaces that can be joined, as /proc/PID/ns calls them."""
 
+OTHER_CONTAINER = "container:"
+"""Begins a namespace's path (ours) that is that of a container of the same instance."""
 EARLY_HOOKS = ("prestart", "createRuntime", "createContainer")
 """Those that run before the pivot (config.md §POSIX-platform Hooks)."""
+_PTMX = ("/dev/ptmx", "c", 5, 2)
 _NO_NODES = ("mqueue", "pts", "shm")
 """What lies below /dev and is no /dev."""
+_UNSHARED = ("cgroup", "time")
+"""Namespaces that are made by the child, when it is where they begin."""
+_CLOCKS = ("boottime", "monotonic")
+_PROPAGATIONS = (
+    "",
+    "private",
+    "rprivate",
+    "shared",
+    "rshared",
+    "slave",
+    "rslave",
+    "unbindable",
+    "runbindable",
+)
 _UNUSABLE_IN_OVERLAY = frozenset(",:\\")
 
 
@@ -87,18 +105,19 @@ def compile_program(
     joined: Mapping[str, Joined] = MappingProxyType({}),
     files: Sequence[Placed] = (),
     volumes: VolumePlaces | None = None,
+    apart: Collection[str] = (),
 ) -> bytes:
     """Return the launch program of this config.
 
     `cgroup_procs` are the cgroup.procs files that the child writes itself into, in order. With `wait_fifo` the child
     waits for a byte in that FIFO before it executes. `joined` are the containers that "container:NAME" means, by these
-    texts. `files` are those that the launch is given the contents of. Raises InvalidSpec for what is not supported, by
-    its path.
+    texts. `files` are those that the launch is given the contents of; `apart` the kinds of namespaces whose path is
+    known to be of another one than the caller's own. Raises InvalidSpec for what is not supported, by its path.
     """
     process = _checked(config)
     ops = [
         *_namespace_ops(config, cgroup_procs, joined),
-        *_before_root_ops(config, process, wait_fifo),
+        *_before_root_ops(config, process, wait_fifo, apart),
         *tree_ops(config, facts, rootfs, volumes),
         *_node_ops(config),
         *file_ops(files, (mount.destination for mount in config.mounts)),
@@ -107,6 +126,7 @@ def compile_program(
         *_terminal_ops(process),
         *_hook_ops(config, wait_fifo),
         ["pivot"],
+        *_root_propagation(config),
         *_host_name_ops(config),
         ["close_fds"],
         *process_ops(config, process, facts),
@@ -139,18 +159,18 @@ def _checked(config: OciConfig) -> Process:
     if not process.args:
         raise InvalidSpec("process.args", "is empty")
     refused = (
-        ("process.apparmorProfile", process.apparmor_profile),
-        ("process.selinuxLabel", process.selinux_label),
         ("linux.uidMappings", linux.uid_mappings),
         ("linux.gidMappings", linux.gid_mappings),
         ("linux.mountLabel", linux.mount_label),
-        ("linux.personality", linux.personality),
-        ("linux.intelRdt", linux.intel_rdt),
-        ("linux.rootfsPropagation", linux.rootfs_propagation not in ("", "private", "rprivate")),
+        ("linux.intelRdt", linux.intel_rdt is not None),
+        ("linux.netDevices", linux.net_devices),
+        ("linux.memoryPolicy", linux.memory_policy is not None),
     )
     for path, is_asked in refused:
         if is_asked:
-            raise InvalidSpec(path, "is not supported yet")
+            raise InvalidSpec(path, "is not supported")
+    if linux.rootfs_propagation not in _PROPAGATIONS:
+        raise InvalidSpec("linux.rootfsPropagation", f"{linux.rootfs_propagation!r} is none")
     return process
 
 
@@ -159,11 +179,13 @@ def _namespaces(config: OciConfig) -> Sequence[Namespace]:
     for index, namespace in enumerate(config.linux.namespaces):
         where = f"linux.namespaces[{index}]"
         if namespace.type not in _KINDS:
-            raise InvalidSpec(where, f"{namespace.type!r} is not supported yet")
+            raise InvalidSpec(where, f"{namespace.type!r} is not supported")
         if namespace.type in seen:
             raise InvalidSpec(where, f"{namespace.type!r} is there twice")
         if namespace.path and namespace.type not in (*_PROC_NAMES, "pid"):
-            raise InvalidSpec(where, f"joining a {namespace.type} namespace is not supported yet")
+            raise InvalidSpec(where, f"joining a {namespace.type} namespace is not supported")
+        if namespace.path and not namespace.path.startswith(("/", OTHER_CONTAINER)):
+            raise InvalidSpec(f"{where}.path", f"{namespace.path!r} must be absolute")
         seen.add(namespace.type)
     if "mount" not in seen:
         raise InvalidSpec("linux.namespaces", "a container needs a mount namespace of its own")
@@ -177,7 +199,7 @@ def _own(config: OciConfig) -> frozenset[str]:
 
 def _clone_flags(config: OciConfig) -> int:
     flags = 0
-    for kind in sorted(_own(config) - {"cgroup"}):
+    for kind in sorted(_own(config) - {*_UNSHARED}):
         flags |= _KINDS[kind]
     return flags
 
@@ -195,12 +217,36 @@ def _namespace_ops(
     shared = [mount.source for mount in config.mounts if mount.type == SHARED]
     if shared:
         yield ["take_mount", *_namespace_file("mount", entries.get("ipc", ""), joined), shared[0]]
+    yield from hold_ops(config)
+    if _is_slave(config):
+        root = (config.root or Root(path="")).path
+        yield ["hold", root, RECURSIVE, config.linux.rootfs_propagation]
     yield ["private"]
+
+
+def _is_slave(config: OciConfig) -> bool:
+    """Whether what the host mounts below the root is to come in."""
+    return config.linux.rootfs_propagation in ("slave", "rslave")
+
+
+def _root_op(config: OciConfig, rootfs: Rootfs | BundleRoot) -> Op:
+    if not _is_slave(config):
+        return root_op(rootfs)
+    if not isinstance(rootfs, BundleRoot):
+        raise InvalidSpec("linux.rootfsPropagation", "only a bundle's root can be a slave")
+    return ["held_root", len(list(hold_ops(config))), rootfs.path, FIXED_ROOT_ATTRIBUTES]
+
+
+def _root_propagation(config: OciConfig) -> Iterator[Op]:
+    """Yield what the root's own mount is to be once nothing is mounted or moved any more."""
+    word = config.linux.rootfs_propagation
+    if word.removeprefix("r") in ("shared", "unbindable"):
+        yield ["propagate", "/", word]
 
 
 def _namespace_file(kind: str, path: str, joined: Mapping[str, Joined]) -> tuple[str, int]:
     """Return the file of a namespace to join, and the inode that it must have; 0 is any."""
-    if not path.startswith("container:"):
+    if not path.startswith(OTHER_CONTAINER):
         return path, 0
     if path not in joined:
         raise InvalidSpec(f"linux.namespaces: {kind}", f"nobody knows {path!r} here")
@@ -209,15 +255,21 @@ def _namespace_file(kind: str, path: str, joined: Mapping[str, Joined]) -> tuple
 
 
 def _node_ops(config: OciConfig) -> Iterator[Op]:
-    """Yield the device nodes to make, in the container's own /dev alone: its root opens none."""
+    """Yield the device nodes to make; the container's root itself opens none."""
     for index, device in enumerate(config.linux.devices):
         where = f"linux.devices[{index}]"
         kind = {"u": "c"}.get(device.type, device.type)
         path = posixpath.normpath(device.path)
         if kind not in ("b", "c", "p"):
             raise InvalidSpec(f"{where}.type", f"{device.type!r} is no type of device")
-        if not path.startswith("/dev/") or path.split("/")[2] in _NO_NODES:
-            raise InvalidSpec(f"{where}.path", f"{device.path!r} is not in /dev")
+        if not path.startswith("/") or path == "/":
+            raise InvalidSpec(f"{where}.path", f"{device.path!r} must be absolute")
+        if _is_below(path, "/proc") or (
+            _is_below(path, "/dev") and path.split("/")[2] in _NO_NODES
+        ):
+            raise InvalidSpec(f"{where}.path", f"{device.path!r} is no place for a device")
+        if (path, kind, device.major, device.minor) == _PTMX:
+            continue  # it is a link into the container's own devpts
         mode = 0o666 if device.file_mode is None else device.file_mode & 0o7777
         numbers = [device.major, device.minor, mode, device.uid, device.gid]
         if min(numbers) < 0:
@@ -225,22 +277,49 @@ def _node_ops(config: OciConfig) -> Iterator[Op]:
         yield ["node", path, kind, *numbers]
 
 
-def _before_root_ops(config: OciConfig, process: Process, wait_fifo: str | None) -> Iterator[Op]:
+def _is_below(path: str, parent: str) -> bool:
+    return path.startswith(parent + "/")
+
+
+def _before_root_ops(
+    config: OciConfig, process: Process, wait_fifo: str | None, apart: Collection[str]
+) -> Iterator[Op]:
     if wait_fifo is not None:
         yield ["open_fifo", wait_fifo]
     if "network" in _own(config):
         yield ["loopback"]
-    writes = dict(_sysctl_writes(config))
+    writes = dict(_sysctl_writes(config, apart))
     if process.oom_score_adj is not None:
         writes["self/oom_score_adj"] = str(process.oom_score_adj)
+    offsets = _time_offsets(config)
+    if offsets:
+        writes["self/timens_offsets"] = offsets
+    is_timed = "time" in _own(config)
+    if is_timed:
+        yield ["unshare", "time"]
     if writes:
         yield ["open_procfs"]
         yield from (["write_proc", path, writes[path]] for path in sorted(writes))
+    if is_timed:  # what is made is for children, until it is joined
+        yield ["join_namespace", "time", "/proc/self/ns/time_for_children", 0]
 
 
-def _sysctl_writes(config: OciConfig) -> Iterator[tuple[str, str]]:
-    """Yield (file, value) of what lies in a namespace of the container's own (security.md row 9)."""
-    own = _own(config)
+def _time_offsets(config: OciConfig) -> str:
+    """Return the text for /proc/PID/timens_offsets (time_namespaces(7)); empty when nothing is said."""
+    offsets = config.linux.time_offsets
+    if offsets and "time" not in _own(config):
+        raise InvalidSpec("linux.timeOffsets", "need a time namespace of the container's own")
+    for clock, offset in offsets.items():
+        if clock not in _CLOCKS or not 0 <= offset.nanosecs < 1_000_000_000:
+            raise InvalidSpec(f"linux.timeOffsets[{clock!r}]", "is no clock that has an offset")
+    return "".join(
+        f"{clock} {offsets[clock].secs} {offsets[clock].nanosecs}\n" for clock in sorted(offsets)
+    )
+
+
+def _sysctl_writes(config: OciConfig, apart: Collection[str]) -> Iterator[tuple[str, str]]:
+    """Yield (file, value) of what lies in a namespace that is not the host's (security.md row 9)."""
+    own = {*_own(config), *apart}
     for name, value in config.linux.sysctl.items():
         path, text = sysctls.checked(name, value, own, where=f"linux.sysctl[{name!r}]")
         yield f"sys/{path}", text
@@ -253,7 +332,7 @@ def tree_ops(
     volumes: VolumePlaces | None,
 ) -> Iterator[Op]:
     """Yield what makes the file tree: the root, what volumes get of it, then the mounts. Raises InvalidSpec."""
-    yield root_op(rootfs)
+    yield _root_op(config, rootfs)
     if volumes is not None and volumes.is_filling:
         yield from fill_ops(config, volumes.directory)
     yield from mount_ops(config, facts, volumes=volumes.directory if volumes is not None else "")
@@ -325,6 +404,13 @@ def _terminal_ops(process: Process) -> Iterator[Op]:
 
 def process_ops(config: OciConfig, process: Process, facts: HostFacts) -> Iterator[Op]:
     """Yield what turns the child, whose root is the container's by now, into this process, all but `execute`."""
+    for key, is_asked in (
+        ("apparmorProfile", process.apparmor_profile),
+        ("selinuxLabel", process.selinux_label),
+        ("execCPUAffinity", process.exec_cpu_affinity is not None),
+    ):
+        if is_asked:
+            raise InvalidSpec(f"process.{key}", "is not supported")
     yield _user_op(process)
     yield ["own_stdio"]
     if not process.cwd.startswith("/"):
@@ -333,6 +419,7 @@ def process_ops(config: OciConfig, process: Process, facts: HostFacts) -> Iterat
     if (config.root or Root(path="")).readonly:
         yield ["root_read_only"]
     yield from _rlimit_ops(process, facts)
+    yield from scheduling_ops(config, process)
     sets = _capability_sets(process.capabilities or Capabilities(), facts)
     yield ["bounding", sets[0]]
     filter_ops = _seccomp_ops(config.linux.seccomp, facts)
@@ -353,7 +440,9 @@ def process_ops(config: OciConfig, process: Process, facts: HostFacts) -> Iterat
 def _seccomp_ops(profile: Seccomp | None, facts: HostFacts) -> Sequence[Op]:
     if profile is None:
         return ()
-    return (["seccomp", compile_seccomp(profile, architecture=facts.architecture).hex()],)
+    code = compile_seccomp(profile, architecture=facts.architecture).hex()
+    flags = flags_of(profile)
+    return (["seccomp_flagged", code, flags] if flags else ["seccomp", code],)
 
 
 def _user_op(process: Process) -> Op:
@@ -373,9 +462,13 @@ def _user_op(process: Process) -> Op:
 
 def _rlimit_ops(process: Process, facts: HostFacts) -> Iterator[Op]:
     """Yield the limits; one that the host does not let us raise is as high as it lets us (`shortfalls` tells)."""
+    seen: set[str] = set()
     for index, limit in enumerate(process.rlimits):
         where = f"process.rlimits[{index}]"
         name = limit.type.removeprefix("RLIMIT_")
+        if name in seen:
+            raise InvalidSpec(where, f"{limit.type!r} is there twice")
+        seen.add(name)
         if name not in RESOURCES:
             raise InvalidSpec(where, f"unknown resource {limit.type!r}")
         if not 0 <= limit.soft <= limit.hard < 1 << 64:

@@ -6,10 +6,12 @@ What may be mounted where is decided here by name; that a name inside the root s
 from __future__ import annotations
 
 import posixpath
+import re
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, TypeAlias
 
 from runtime.api import HostFacts
+from runtime.container.mount_options import COPY_UP, WRITABLE_BELOW, MountOptions, sort_out
 from runtime.container.profile import DEVICE_LINKS, DEVICE_NODES
 from runtime.container.program import NO_LINKS, OVER_PROC, RECURSIVE, SHARED, TOP, VOLUME
 from runtime.errors import InvalidSpec
@@ -21,28 +23,12 @@ if TYPE_CHECKING:
 Op: TypeAlias = "Sequence[Json]"
 """One operation of a launch program: its name and its arguments."""
 
-ATTRIBUTE_OPTIONS = (
-    "ro", "nosuid", "nodev", "noexec", "noatime", "strictatime", "nodiratime", "nosymfollow",
-)  # fmt: skip
-"""Options that are attributes of a mount, in the order in which a program lists them."""
-DEFAULT_OPTIONS = frozenset({
-    "defaults", "rw", "suid", "dev", "exec", "relatime", "atime", "diratime", "async", "symfollow", "private",
-    "rprivate",
-})  # fmt: skip
-"""Options that say what is so anyway."""
-_REFUSED_OPTIONS = frozenset({
-    "shared", "rshared", "slave", "rslave", "unbindable", "runbindable", "remount", "idmap", "ridmap",
-    "mand", "sync", "dirsync", "lazytime",
-})  # fmt: skip
-COPY_UP = "tmpcopyup"
-"""A tmpfs begins with what the image has there: every OCI runtime's option, and what podman gives by itself."""
-WRITABLE_BELOW = "top"
-"""A recursive bind whose attributes are of its uppermost mount alone; ours."""
 NO_COPY = "nocopy"
 SUBPATH = "subpath="
 """Options of a volume: it is not filled from the image; only this part of it is mounted."""
 _KERNEL_KINDS = {"proc": "/proc", "sysfs": "/sys", "devpts": "", "mqueue": "", "tmpfs": ""}
 """File systems that need no source; where one has its only place."""
+_KIND = re.compile(r"[a-z0-9_.]+")
 _OVER_PROC = frozenset(
     f"/proc/{name}"
     for name in (
@@ -72,6 +58,7 @@ def mount_ops(config: OciConfig, facts: HostFacts, *, volumes: str = "") -> Iter
     `volumes` is the directory that volumes are in; without it there are none.
     """
     targets = _targets(config)
+    held = {index: number for number, index in enumerate(_held(config))}
     if "/dev" not in targets:
         yield _devices(_DEV_MOUNT)
     for index, (mount, target) in enumerate(zip(config.mounts, targets, strict=True)):
@@ -79,7 +66,31 @@ def mount_ops(config: OciConfig, facts: HostFacts, *, volumes: str = "") -> Iter
         if mount.type == VOLUME and volumes:
             yield _volume(mount, target, volumes, where)
         else:
-            yield from _of_mount(mount, target, facts, where)
+            yield from _of_mount(mount, target, facts, where, held.get(index))
+
+
+def hold_ops(config: OciConfig) -> Iterator[Op]:
+    """Yield what takes hold of binds that must not be cut off from the host with all the rest."""
+    for index in _held(config):
+        mount = config.mounts[index]
+        options = _sorted(mount, f"mounts[{index}]")
+        yield [
+            "hold",
+            _source(mount, f"mounts[{index}]"),
+            _depth(mount),
+            options.propagation or "rprivate",
+        ]
+
+
+def _held(config: OciConfig) -> Sequence[int]:
+    """Return which mounts are binds with a word about propagation, or that take attributes of their source away."""
+    return [
+        index
+        for index, mount in enumerate(config.mounts)
+        if _is_bind(mount)
+        and (options := _sorted(mount, f"mounts[{index}]"))
+        and (options.cleared or options.propagation not in ("", "private", "rprivate"))
+    ]
 
 
 def _targets(config: OciConfig) -> list[str]:
@@ -101,34 +112,51 @@ def clean_target(path: str, where: str) -> str:
     return "/" + "/".join(names)
 
 
-def _of_mount(mount: OciMount, target: str, facts: HostFacts, where: str) -> Iterator[Op]:
+def _of_mount(
+    mount: OciMount, target: str, facts: HostFacts, where: str, held: int | None
+) -> Iterator[Op]:
+    for key, mappings in (("uidMappings", mount.uid_mappings), ("gidMappings", mount.gid_mappings)):
+        if mappings:
+            raise InvalidSpec(f"{where}.{key}", "mounts with ids of their own are not supported")
     if mount.type == SHARED:
         yield ["put_mount", target]
         return
     if _is_bind(mount):
-        yield _bind(mount, target, where)
+        yield _bind(mount, target, where, held)
         return
     if target == "/dev" and mount.type == "tmpfs":
         yield _devices(mount)
-        return
-    if mount.type in ("cgroup", "cgroup2"):
+    elif mount.type in ("cgroup", "cgroup2"):
         yield from _cgroup(mount, target, facts, where)
-        return
-    if mount.type not in _KERNEL_KINDS:
-        raise InvalidSpec(f"{where}.type", f"file system {mount.type!r} is not supported")
-    only_place = _KERNEL_KINDS[mount.type]
+    else:
+        yield _new(mount, target, where)
+    propagation = _sorted(mount, where).propagation
+    if propagation not in ("", "private", "rprivate"):
+        yield ["propagate", target, propagation]
+
+
+def _new(mount: OciMount, target: str, where: str) -> Op:
+    """Return what mounts a new instance of a file system, of the kernel's own or any other that it knows."""
+    kind = mount.type
+    if kind == VOLUME:
+        raise InvalidSpec(f"{where}.type", "volumes are for containers of trice itself")
+    if not _KIND.fullmatch(kind):
+        raise InvalidSpec(f"{where}.type", f"{kind!r} is no name of a file system")
+    only_place = _KERNEL_KINDS.get(kind, "")
     if only_place and target != only_place:
-        raise InvalidSpec(f"{where}.destination", f"{mount.type} is mounted at {only_place} only")
+        raise InvalidSpec(f"{where}.destination", f"{kind} is mounted at {only_place} only")
     if not only_place and _is_below(target, "/proc"):
         raise InvalidSpec(f"{where}.destination", "nothing may be mounted over /proc")
-    attributes, options = _split_options(mount, where)
+    options = _sorted(mount, where)
     if COPY_UP in mount.options:
-        if mount.type != "tmpfs":
+        if kind != "tmpfs":
             raise InvalidSpec(f"{where}.options", f"{COPY_UP!r} is for a tmpfs only")
-        yield ["tmpfs_copied", target, attributes, [each for each in options if each != COPY_UP]]
-        return
-    links = "follow" if mount.type == "tmpfs" else NO_LINKS
-    yield ["mount", mount.type, target, attributes, list(options), links]
+        return ["tmpfs_copied", target, options.attributes, list(options.rest)]
+    if kind in _KERNEL_KINDS:
+        links = "follow" if kind == "tmpfs" else NO_LINKS
+        return ["mount", kind, target, options.attributes, list(options.rest), links]
+    told: Json = [f"source={mount.source or 'none'}", *options.rest]
+    return ["mount", kind, target, options.attributes, told, "follow"]
 
 
 def _is_bind(mount: OciMount) -> bool:
@@ -142,51 +170,62 @@ def _is_below(path: str, parent: str) -> bool:
 def _volume(mount: OciMount, target: str, volumes: str, where: str) -> Op:
     if _is_below(target, "/proc"):
         raise InvalidSpec(f"{where}.destination", f"nothing may be mounted over {target}")
-    attributes, options = _split_options(mount, where)
-    subpath = "".join(each.removeprefix(SUBPATH) for each in options if each.startswith(SUBPATH))
-    rest = [each for each in options if each != NO_COPY and not each.startswith(SUBPATH)]
+    options = _sorted(mount, where)
+    subpath = "".join(
+        each.removeprefix(SUBPATH) for each in options.rest if each.startswith(SUBPATH)
+    )
+    rest = [each for each in options.rest if each != NO_COPY and not each.startswith(SUBPATH)]
     if rest:
         raise InvalidSpec(f"{where}.options", f"{rest[0]!r} is no option of a volume")
-    return ["bind_volume", f"{volumes}/{mount.source}", subpath, target, attributes]
+    return ["bind_volume", f"{volumes}/{mount.source}", subpath, target, options.attributes]
 
 
-def _bind(mount: OciMount, target: str, where: str) -> Op:
-    if not mount.source.startswith("/"):
-        raise InvalidSpec(f"{where}.source", f"{mount.source!r} must be absolute")
+def _bind(mount: OciMount, target: str, where: str, held: int | None) -> Op:
+    source = _source(mount, where)
     over_proc = _is_below(target, "/proc")
     if over_proc and target not in _OVER_PROC:
         raise InvalidSpec(f"{where}.destination", f"nothing may be mounted over {target}")
-    attributes, options = _split_options(mount, where)
-    rest = [option for option in options if option not in ("bind", "rbind", WRITABLE_BELOW)]
-    if rest:
-        raise InvalidSpec(f"{where}.options", f"{rest[0]!r} is no option of a bind mount")
-    depth = "single" if "bind" in options else RECURSIVE
-    if WRITABLE_BELOW in options:
-        depth = TOP
+    options = _sorted(mount, where)
     place = OVER_PROC if over_proc else "plain"
-    return ["bind", posixpath.normpath(mount.source), target, attributes, depth, place]
+    if held is None:
+        return ["bind", source, target, options.attributes, _depth(mount), place]
+    return ["bind_held", held, target, options.attributes, options.cleared, _depth(mount), place]
+
+
+def _source(mount: OciMount, where: str) -> str:
+    if not mount.source.startswith("/"):
+        raise InvalidSpec(f"{where}.source", f"{mount.source!r} must be absolute")
+    return posixpath.normpath(mount.source)
+
+
+def _depth(mount: OciMount) -> str:
+    if WRITABLE_BELOW in mount.options:
+        return TOP
+    return "single" if "bind" in mount.options else RECURSIVE
+
+
+def _sorted(mount: OciMount, where: str) -> MountOptions:
+    return sort_out(mount.options, is_bind=_is_bind(mount), where=where)
 
 
 def _devices(mount: OciMount) -> Op:
     # Device nodes are why the attribute nodev cannot be there; seccomp refuses to make others.
-    attributes, options = _split_options(mount, "mounts[/dev]")
-    names = [name for name in attributes.split(",") if name and name not in ("ro", "nodev")]
-    return ["devices", ",".join(names), list(options), list(DEVICE_NODES), list(DEVICE_LINKS)]
+    options = _sorted(mount, "mounts[/dev]")
+    names = [name for name in options.attributes.split(",") if name not in ("", "ro", "nodev")]
+    return ["devices", ",".join(names), list(options.rest), list(DEVICE_NODES), list(DEVICE_LINKS)]
 
 
 def _cgroup(mount: OciMount, target: str, facts: HostFacts, where: str) -> Iterator[Op]:
-    """Mount what the private cgroup namespace shows, read-only (security.md row 8)."""
-    attributes, options = _split_options(mount, where)
-    names = attributes.split(",")
-    if "ro" not in names:
-        raise InvalidSpec(f"{where}.options", "a cgroup mount must be read-only: add 'ro'")
-    if options:
-        raise InvalidSpec(f"{where}.options", f"{options[0]!r} is no option of a cgroup mount")
+    """Mount what the private cgroup namespace shows, read-only whatever is asked for (security.md row 8)."""
+    options = _sorted(mount, where)
+    if options.rest:
+        raise InvalidSpec(f"{where}.options", f"{options.rest[0]!r} is no option of a cgroup mount")
+    names = [name for name in options.attributes.split(",") if name not in ("", "ro")]
+    attributes = ",".join(["ro", *names])
     if facts.cgroup_layout == "v2":
         yield ["mount", "cgroup2", target, attributes, [], NO_LINKS]
         return
-    writable = ",".join(name for name in names if name != "ro")
-    yield ["mount", "tmpfs", target, writable, ["mode=755", "size=64k"], NO_LINKS]
+    yield ["mount", "tmpfs", target, ",".join(names), ["mode=755", "size=64k"], NO_LINKS]
     for hierarchy in facts.cgroup_hierarchies:
         name = hierarchy.removeprefix("name=")
         flags: Json = ["none", hierarchy] if name != hierarchy else [*hierarchy.split(",")]
@@ -194,20 +233,3 @@ def _cgroup(mount: OciMount, target: str, facts: HostFacts, where: str) -> Itera
     if facts.cgroup_layout == "hybrid":
         yield ["mount", "cgroup2", f"{target}/unified", attributes, [], NO_LINKS]
     yield ["change_mount", target, "ro"]
-
-
-def _split_options(mount: OciMount, where: str) -> tuple[str, Sequence[str]]:
-    """Return (attributes joined by commas, options for the file system). Raises InvalidSpec."""
-    wanted = {
-        option.removeprefix("r") if option in _RECURSIVE else option for option in mount.options
-    }
-    refused = sorted(wanted & _REFUSED_OPTIONS)
-    if refused:
-        raise InvalidSpec(f"{where}.options", f"{refused[0]!r} is not supported")
-    attributes = [name for name in ATTRIBUTE_OPTIONS if name in wanted]
-    known = {*ATTRIBUTE_OPTIONS, *DEFAULT_OPTIONS, *_RECURSIVE}
-    return ",".join(attributes), tuple(option for option in mount.options if option not in known)
-
-
-_RECURSIVE = frozenset({"rro", "rnosuid", "rnodev", "rnoexec"})
-"""Attributes of a bind are recursive in any case."""

@@ -84,7 +84,7 @@ def compile_exec(
     ops: list[Op] = [
         *(["join_cgroup", path] for path in cgroup_procs),
         *_oom_ops(process),
-        ["join_process", list(JOINED)],
+        ["join_process", _joined(config)],
         *_terminal_ops(process, size),
         ["close_fds"],
         *(_joining(op) for op in process_ops(config, process, facts)),
@@ -95,6 +95,12 @@ def compile_exec(
         return lightjson.dumps({"version": VERSION, "flags": 0, "ops": ops})
     except UnicodeEncodeError as error:
         raise InvalidSpec("exec", f"text that is not Unicode: {error}") from None
+
+
+def _joined(config: OciConfig) -> list[lightjson.Json]:
+    """Return the kinds to join; not every kernel has time namespaces."""
+    has_time = any(namespace.type == "time" for namespace in config.linux.namespaces)
+    return [*JOINED, "time"] if has_time else [*JOINED]
 
 
 def _terminal_ops(process: Process, size: tuple[int, int] | None) -> Iterator[Op]:

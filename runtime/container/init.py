@@ -59,7 +59,7 @@ def launch(
     path, inode = prepared.pid_namespace
     namespace = ns.open_namespace(path, inode=inode)
     try:
-        return _launch_into(namespace, prepared, stdio, target, contents)
+        return _launch_into(namespace, prepared, stdio, target, contents, path=path)
     finally:
         os.close(namespace)
 
@@ -95,13 +95,19 @@ def launch_inside(prepared: Prepared, stdio: tuple[int, int, int], target: int) 
 
 
 def _launch_into(
-    namespace: int, prepared: Prepared, stdio: tuple[int, int, int], target: int, contents: int
+    namespace: int,
+    prepared: Prepared,
+    stdio: tuple[int, int, int],
+    target: int,
+    contents: int,
+    *,
+    path: str | None = None,
 ) -> Launched:
     """Launch with our processes to come switched to the pid namespace of a descriptor, around the clone alone."""
     own = os.open("/proc/self/ns/pid", os.O_RDONLY)
     prctl.set_dumpable(dumpable=False)
     try:
-        ns.setns(namespace, ns.CLONE_NEWPID)
+        ns.setns(namespace, ns.CLONE_NEWPID, path=path)
         return _launch(prepared, stdio, target, contents)
     finally:
         ns.setns(own, ns.CLONE_NEWPID)

@@ -5,7 +5,7 @@
 
 Each op is one system call or one small closed step; `OPERATIONS` below says which there are, what arguments each takes,
 how it is called in an error ("mount /proc"), and which function carries it out in the child. Import-light: the keeper
-prepares programs.
+prepares programs. What few containers need is in `operations_more`, loaded by the first program that has it.
 """
 
 from __future__ import annotations
@@ -45,6 +45,10 @@ TOP = "top"
 """Words of the op "bind": all mounts below come along, and the attributes are of the uppermost one alone."""
 VOLUME = "volume"
 """The type of a mount that is a volume, by its name as the source."""
+PROPAGATIONS = (
+    "private", "shared", "slave", "unbindable", "rprivate", "rshared", "rslave", "runbindable",
+)  # fmt: skip
+"""Words of the ops "hold" and "propagate"; with r for all mounts below, too."""
 SHARED = "shared"
 """The type of a mount that is another container's: it is taken from there by "take_mount"."""
 CONSOLE = "console"
@@ -89,7 +93,7 @@ class Prepared:
         self.labels = tuple(labels)
 
 
-def _attribute_bits(text: str) -> int:
+def attribute_bits(text: str) -> int:
     bits = 0
     for name in text.split(",") if text else ():
         if name not in mount.ATTRIBUTES:
@@ -111,13 +115,13 @@ def _capability_mask(text: str) -> int:
     return caps.mask_of(text.split(",") if text else [])
 
 
-def _is_word(word: str, yes: str, no: str) -> bool:
+def is_word(word: str, yes: str, no: str) -> bool:
     if word not in (yes, no):
         raise ValueError(f"{word!r} is neither {yes} nor {no}")
     return word == yes
 
 
-def _depth(word: str) -> tuple[bool, bool]:
+def depth_of(word: str) -> tuple[bool, bool]:
     """Return whether the mounts below come along, and whether attributes are theirs, too."""
     depths = {"single": (False, False), RECURSIVE: (True, True), TOP: (True, False)}
     if word not in depths:
@@ -148,19 +152,16 @@ def _cells(number: int) -> int:
     return number
 
 
-_NODE_KINDS = {"b": 0o060000, "c": 0o020000, "p": 0o010000}
-
-
 def _node(text: str) -> tuple[str, int, int]:
     """ "null c 1:3 666" as (name, mode with type, device)."""
     name, kind, numbers, mode = text.split(" ")
     major, minor = numbers.split(":")
     if kind != "c" or "/" in name:
         raise ValueError(f"device {text!r}")
-    return name, 0o020000 | int(mode, 8), _device(int(major), int(minor))
+    return name, 0o020000 | int(mode, 8), device_number(int(major), int(minor))
 
 
-def _device(major: int, minor: int) -> int:
+def device_number(major: int, minor: int) -> int:
     from os import makedev  # os is loaded already; this only names it
 
     return makedev(major, minor)
@@ -215,18 +216,12 @@ OPERATIONS: Mapping[str, Operation] = {
     ),
     "take_mount": Operation(steps_join.take_mount, "sis", "take {2} from another container"),
     "put_mount": Operation(steps_join.put_mount, "s", "mount {0}"),
-    "node": Operation(
-        steps_mount.node, "ssiiiii", "make device {0}",
-        lambda path, kind, major, minor, mode, uid, gid: (
-            path, _NODE_KINDS[kind] | mode & 0o7777, _device(major, minor), uid, gid
-        ),
-    ),
     "join_process": Operation(
         steps_join.join_process, "S", "join the container's namespaces", lambda kinds: (_joined(kinds),)
     ),
     "terminal": Operation(
         steps_join.terminal, "iis", "open a terminal",
-        lambda rows, columns, word: (_cells(rows), _cells(columns), _is_word(word, CONSOLE, "plain")),
+        lambda rows, columns, word: (_cells(rows), _cells(columns), is_word(word, CONSOLE, "plain")),
     ),
     "enter_directory": Operation(steps_join.enter_directory, "s", "use working directory {0}"),
     "unshare": Operation(
@@ -240,27 +235,27 @@ OPERATIONS: Mapping[str, Operation] = {
     "overlay_root": Operation(
         steps_mount.overlay_root, "sSssss", "mount the root file system at {4}",
         lambda base, lower, upper, work, at, attributes: (
-            base, tuple(lower), upper, work, at, _attribute_bits(attributes)
+            base, tuple(lower), upper, work, at, attribute_bits(attributes)
         ),
     ),
     "bind_root": Operation(
         steps_mount.bind_root, "ss", "use root directory {0}",
-        lambda path, attributes: (path, _attribute_bits(attributes)),
+        lambda path, attributes: (path, attribute_bits(attributes)),
     ),
     "mount": Operation(
         steps_mount.mount_new, "sssSs", "mount {1}",
         lambda kind, target, attributes, options, links: (
-            kind, target, _attribute_bits(attributes), _options(options), _is_word(links, NO_LINKS, "follow")
+            kind, target, attribute_bits(attributes), _options(options), is_word(links, NO_LINKS, "follow")
         ),
     ),
     "tmpfs_copied": Operation(
         steps_copy.mount_copied, "ssS", "mount {0}",
-        lambda target, attributes, options: (target, _attribute_bits(attributes), _options(options)),
+        lambda target, attributes, options: (target, attribute_bits(attributes), _options(options)),
     ),
     "bind": Operation(
         steps_mount.bind, "sssss", "mount {1}",
         lambda source, target, attributes, depth, place: (
-            source, target, _attribute_bits(attributes), *_depth(depth), _is_word(place, OVER_PROC, "plain"),
+            source, target, attribute_bits(attributes), *depth_of(depth), is_word(place, OVER_PROC, "plain"),
         ),
     ),
     "file": Operation(
@@ -273,17 +268,17 @@ OPERATIONS: Mapping[str, Operation] = {
     "fill_volume": Operation(steps_volume.fill, "ss", "fill the volume of {1}"),
     "bind_volume": Operation(
         steps_volume.bind, "ssss", "mount {2}",
-        lambda volume, subpath, target, attributes: (volume, subpath, target, _attribute_bits(attributes)),
+        lambda volume, subpath, target, attributes: (volume, subpath, target, attribute_bits(attributes)),
     ),
     "devices": Operation(
         steps_mount.devices, "sSSS", "mount /dev",
         lambda attributes, options, nodes, symlinks: (
-            _attribute_bits(attributes), _options(options), [*map(_node, nodes)], [*map(_link, symlinks)]
+            attribute_bits(attributes), _options(options), [*map(_node, nodes)], [*map(_link, symlinks)]
         ),
     ),
     "change_mount": Operation(
         steps_mount.change_mount, "ss", "change mount {0}",
-        lambda path, attributes: (path, _attribute_bits(attributes)),
+        lambda path, attributes: (path, attribute_bits(attributes)),
     ),
     "mask_sources": Operation(steps_mount.mask_sources, "", "prepare masked paths"),
     "mask": Operation(steps_mount.mask, "s", "mask {0}"),
@@ -327,6 +322,18 @@ OPERATIONS: Mapping[str, Operation] = {
 }  # fmt: skip
 
 
+def _operation(index: int, name: str) -> Operation:
+    """Return the operation of this name. Raises ValueError, with the op's place, when there is none."""
+    if name in OPERATIONS:
+        return OPERATIONS[name]
+    # [lazy] the keeper of most stacks never has one of these, and would carry them for life
+    from runtime.container.operations_more import MORE
+
+    if name not in MORE:
+        raise ValueError(f"op {index}: unknown operation {name!r}")
+    return MORE[name]
+
+
 def prepare(document: bytes) -> Prepared:
     """Decode and check a program, and make every buffer that its steps need.
 
@@ -336,7 +343,7 @@ def prepare(document: bytes) -> Prepared:
     steps: list[tuple[Callable[..., None], tuple[object, ...]]] = []
     labels: list[str] = []
     for index, (name, arguments) in enumerate(ops):
-        operation = OPERATIONS[name]
+        operation = _operation(index, name)
         try:
             ready = operation.ready(*arguments) if operation.ready else tuple(arguments)
         except ValueError as error:
@@ -423,9 +430,7 @@ def _checked(index: int, op: Json) -> tuple[str, list[Json]]:
     if not isinstance(op, list) or not op or not isinstance(op[0], str):
         raise ValueError(f"op {index} is not a list with a name")
     name, arguments = op[0], op[1:]
-    operation = OPERATIONS.get(name)
-    if operation is None:
-        raise ValueError(f"op {index}: unknown operation {name!r}")
+    operation = _operation(index, name)
     if len(arguments) != len(operation.shape) or not all(map(_fits, operation.shape, arguments)):
         raise ValueError(f"op {index} ({name}): wrong arguments")
     return name, arguments
@@ -454,7 +459,7 @@ def _is_number(value: Json) -> bool:
 def _shown(name: str, argument: Json) -> str:
     if name == "environment" and isinstance(argument, list):
         return ",".join(str(entry).partition("=")[0] for entry in argument)
-    if name == "seccomp" and isinstance(argument, str):
+    if name in ("seccomp", "seccomp_flagged") and isinstance(argument, str):
         return f"{len(argument) // (2 * seccomp.INSTRUCTION_SIZE)} instructions"
     if isinstance(argument, list):
         return f"[{', '.join(map(str, argument))}]"

@@ -87,7 +87,7 @@ def overlay_root(
         tree = _overlay_by_page(lower, upper, work, at, attributes)
     else:
         mount.attach_path(tree, at)
-    _take_root(child, tree)
+    take_root(child, tree)
 
 
 def _overlay_by_page(lower: Sequence[str], upper: str, work: str, at: str, attributes: int) -> int:
@@ -113,10 +113,10 @@ def bind_root(child: Child, path: str, attributes: int) -> None:
         mount.attach(tree, place)
     finally:
         os.close(place)
-    _take_root(child, tree)
+    take_root(child, tree)
 
 
-def _take_root(child: Child, tree: int) -> None:
+def take_root(child: Child, tree: int) -> None:
     child.root = tree
     os.chdir("/")
 
@@ -169,7 +169,7 @@ def make_place(child: Child, path: str, *, directory: bool, follow: bool) -> int
     return make_in_root(root, name, directory=directory, follow=follow)
 
 
-def _open_place(child: Child, path: str) -> int:
+def open_place(child: Child, path: str) -> int:
     if path in child.kept:
         return os.dup(child.kept[path])
     root, name = _inside(child, path)
@@ -253,31 +253,6 @@ def devices(
         os.close(place)
 
 
-def node(child: Child, path: str, mode: int, device: int, uid: int, gid: int) -> None:
-    """Make a device node in the container's own /dev; one of that name that is there already is replaced."""
-    directory, _, name = path.rpartition("/")
-    place = (
-        _open_place(child, directory)
-        if directory == "/dev"
-        else make_place(child, directory, directory=True, follow=False)
-    )
-    try:
-        if mount.filesystem_magic(place) != mount.TMPFS_MAGIC:
-            raise refuse(EPERM, "not in a /dev of the container's own", path)
-        _unlink(name, place)
-        os.mknod(name, mode, device, dir_fd=place)
-        os.chown(name, uid, gid, dir_fd=place, follow_symlinks=False)
-    finally:
-        os.close(place)
-
-
-def _unlink(name: str, directory: int) -> None:
-    try:
-        os.unlink(name, dir_fd=directory)
-    except FileNotFoundError:
-        return
-
-
 def mask_sources(child: Child) -> None:
     """Get what masked paths show: the host's own /dev/null, checked by descriptor, and an empty tmpfs."""
     child.null = os.open("/dev/null", os.O_PATH | os.O_NOFOLLOW)
@@ -298,7 +273,7 @@ def mask_sources(child: Child) -> None:
 def mask(child: Child, path: str) -> None:
     """Hide a path: a directory becomes the empty one, all else the null device. What is not there needs no mask."""
     try:
-        place = _open_place(child, path)
+        place = open_place(child, path)
     except (FileNotFoundError, NotADirectoryError):
         return
     try:
@@ -333,7 +308,7 @@ def _attach_clone(source: int, place: int) -> None:
 def make_read_only(child: Child, path: str) -> None:
     """Put a read-only view of a path on itself. What is not there needs none."""
     try:
-        place = _open_place(child, path)
+        place = open_place(child, path)
     except (FileNotFoundError, NotADirectoryError):
         return
     try:
@@ -349,7 +324,7 @@ def make_read_only(child: Child, path: str) -> None:
 
 def change_mount(child: Child, path: str, attributes: int) -> None:
     """Add attributes to the mount whose root `path` is."""
-    place = _open_place(child, path)
+    place = open_place(child, path)
     try:
         mount.set_attributes(place, attributes)
     finally:

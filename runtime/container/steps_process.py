@@ -53,6 +53,7 @@ def close_fds(child: Child) -> None:
     fds.close_range(SYNC_FD + 1 if fifo < 0 else FIFO_FD + 1)
     child.proc = child.null = child.masked = -1
     child.kept = {}
+    child.held = []
     child.root = os.open("/", os.O_PATH | os.O_DIRECTORY)
 
 

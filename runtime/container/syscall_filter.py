@@ -16,6 +16,18 @@ ACTIONS = {
     "SCMP_ACT_KILL_PROCESS": bpf.RET_KILL_PROCESS, "SCMP_ACT_TRAP": bpf.RET_TRAP, "SCMP_ACT_LOG": bpf.RET_LOG,
     "SCMP_ACT_ALLOW": bpf.RET_ALLOW, "SCMP_ACT_ERRNO": bpf.RET_ERRNO, "SCMP_ACT_TRACE": bpf.RET_TRACE,
 }  # fmt: skip
+_ARCHITECTURES = frozenset(
+    f"SCMP_ARCH_{name}"
+    for name in (
+        "X86", "X86_64", "X32", "ARM", "AARCH64", "MIPS", "MIPS64", "MIPS64N32", "MIPSEL", "MIPSEL64", "MIPSEL64N32",
+        "PPC", "PPC64", "PPC64LE", "S390", "S390X", "PARISC", "PARISC64", "RISCV64",
+        "LOONGARCH64", "M68K", "SH", "SHEB",
+    )
+)  # fmt: skip
+FLAGS = {
+    "SECCOMP_FILTER_FLAG_TSYNC": 1, "SECCOMP_FILTER_FLAG_LOG": 2, "SECCOMP_FILTER_FLAG_SPEC_ALLOW": 4,
+}  # fmt: skip
+"""Of seccomp(2), those that mean something without a listener."""
 _WITH_NUMBER = ("SCMP_ACT_ERRNO", "SCMP_ACT_TRACE")
 _PERMISSIVE = (bpf.RET_ALLOW, bpf.RET_LOG)
 
@@ -27,17 +39,21 @@ def compile_seccomp(profile: Seccomp, *, architecture: str) -> bytes:
     A name that no architecture here has is skipped where the default refuses, as every OCI runtime does; where the
     default allows, skipping would let it through, so it is an error.
     """
-    if profile.listener_path:
-        raise InvalidSpec(f"{WHERE}.listenerPath", "notification is not supported")
-    if profile.flags:
-        raise InvalidSpec(f"{WHERE}.flags", "flags are not supported")
+    flags_of(profile)
+    if profile.listener_metadata and not profile.listener_path:
+        raise InvalidSpec(f"{WHERE}.listenerMetadata", "needs a listenerPath")
+    for index, name in enumerate(profile.architectures):
+        if name not in _ARCHITECTURES:
+            raise InvalidSpec(f"{WHERE}.architectures[{index}]", f"{name!r} is none")
     if architecture not in _NATIVE:
         raise InvalidSpec(WHERE, f"no system call table for {architecture}")
     if profile.architectures and _NATIVE[architecture] not in profile.architectures:
         raise InvalidSpec(
             f"{WHERE}.architectures", f"does not name this machine's {_NATIVE[architecture]}"
         )
-    default = _action(profile.default_action, profile.default_errno_ret, "defaultAction")
+    default = _action(
+        profile.default_action, profile.default_errno_ret, f"{WHERE}.default", "Action", "ErrnoRet"
+    )
     rules = [
         _rule(rule, f"{WHERE}.syscalls[{index}]") for index, rule in enumerate(profile.syscalls)
     ]
@@ -53,10 +69,22 @@ def _check_names(profile: Seccomp) -> None:
                 raise InvalidSpec(f"{WHERE}.syscalls[{index}]", f"unknown system call {name!r}")
 
 
+def flags_of(profile: Seccomp) -> int:
+    """Return the flags of seccomp(2) that the profile asks for. Raises InvalidSpec."""
+    bits = 0
+    for index, name in enumerate(profile.flags):
+        if name not in FLAGS:
+            raise InvalidSpec(f"{WHERE}.flags[{index}]", f"{name!r} is not supported")
+        bits |= FLAGS[name]
+    return bits
+
+
 def _rule(rule: SeccompRule, where: str) -> bpf.Rule:
+    if not rule.names:
+        raise InvalidSpec(f"{where}.names", "is empty")
     return bpf.Rule(
         names=rule.names,
-        action=_action(rule.action, rule.errno_ret, f"{where}.action"),
+        action=_action(rule.action, rule.errno_ret, f"{where}.", "action", "errnoRet"),
         conditions=tuple(_comparison(argument, f"{where}.args") for argument in rule.args),
     )
 
@@ -75,12 +103,14 @@ def _comparison(argument: SeccompArgument, where: str) -> bpf.Comparison:
     return bpf.Comparison(index=argument.index, operator=operator, value=argument.value)
 
 
-def _action(name: str, number: int | None, where: str) -> int:
+def _action(name: str, number: int | None, where: str, key: str, number_key: str) -> int:
     if name not in ACTIONS:
-        raise InvalidSpec(where, f"action {name!r} is not supported")
+        raise InvalidSpec(f"{where}{key}", f"action {name!r} is not supported")
     if name not in _WITH_NUMBER:
+        if number is not None:
+            raise InvalidSpec(f"{where}{number_key}", f"{name} returns no number")
         return ACTIONS[name]
     value = EPERM if number is None else number
     if not 0 <= value <= 0xFFFF:
-        raise InvalidSpec(where, f"errno {value}")
+        raise InvalidSpec(f"{where}{number_key}", f"{value} is no errno")
     return ACTIONS[name] | value

@@ -8,6 +8,7 @@ from collections.abc import Collection
 from runtime.errors import InvalidSpec
 from runtime.names import is_ipc_sysctl
 
+_DOMAIN_NAME = "kernel.domainname"
 _NAME = re.compile(r"[a-z0-9_]+(?:[./][A-Za-z0-9_-]+)+")
 
 
@@ -19,8 +20,10 @@ def checked(name: str, value: str, own: Collection[str], *, where: str) -> tuple
     if not _NAME.fullmatch(name):
         raise InvalidSpec(where, "is no name of a sysctl")
     dotted = name.replace("/", ".")
-    is_net = dotted.startswith("net.")
-    if not ((is_net and "network" in own) or (is_ipc_sysctl(dotted) and "ipc" in own)):
+    kind = "network" if dotted.startswith("net.") else "ipc" if is_ipc_sysctl(dotted) else ""
+    if dotted == _DOMAIN_NAME:
+        kind = "uts"
+    if kind not in own:
         raise InvalidSpec(where, "is not in a namespace of the container's own")
     if not value or not value.replace("\t", " ").isprintable() or not value.isascii():
         raise InvalidSpec(where, f"value {value!r} has characters that no sysctl takes")

@@ -36,7 +36,10 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 MS_REC = 0x4000
+MS_UNBINDABLE = 1 << 17
 MS_PRIVATE = 1 << 18
+MS_SLAVE = 1 << 19
+MS_SHARED = 1 << 20
 MNT_DETACH = 2
 
 MOUNT_ATTR_RDONLY = 0x1
@@ -144,11 +147,22 @@ def clone_path(path: str, *, recursive: bool) -> int:
     return clone_tree(AT_FDCWD, path, recursive=recursive)
 
 
-def set_attributes(tree: int, attributes: int, *, recursive: bool = False) -> None:
-    """Add attributes to the mount `tree`, with all below it or not (mount_setattr(2), 5.12)."""
+def set_attributes(
+    tree: int,
+    attributes: int,
+    *,
+    cleared: int = 0,
+    propagation: int = 0,
+    recursive: bool = False,
+) -> None:
+    """Change the mount `tree`, with all below it or not: attributes, and where its events go (an MS_ word, or 0).
+
+    mount_setattr(2), 5.12.
+    """
     # The access-time attributes are one field: to set it, it must be cleared in the same call.
-    cleared = MOUNT_ATTR__ATIME if attributes & MOUNT_ATTR__ATIME else 0
-    change = _MountAttributes(attributes, cleared, 0, 0)
+    if (attributes | cleared) & MOUNT_ATTR__ATIME:
+        cleared |= MOUNT_ATTR__ATIME
+    change = _MountAttributes(attributes, cleared, propagation, 0)
     flags = AT_EMPTY_PATH | (AT_RECURSIVE if recursive else 0)
     _mount_setattr(tree, b"", flags, byref(change), sizeof(change))
 

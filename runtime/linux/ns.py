@@ -21,6 +21,7 @@ CLONE_NEWNET = 0x40000000
 FLAG_NAMES = (
     ("mnt", CLONE_NEWNS), ("pid", CLONE_NEWPID), ("net", CLONE_NEWNET), ("uts", CLONE_NEWUTS),
     ("ipc", CLONE_NEWIPC), ("cgroup", CLONE_NEWCGROUP), ("user", CLONE_NEWUSER),
+    ("time", CLONE_NEWTIME),
 )  # fmt: skip
 """Names as in /proc/PID/ns."""
 

@@ -30,9 +30,9 @@ def program(code: bytes) -> Program:
     return Program(count, code)
 
 
-def load(prepared: Program) -> None:
+def load(prepared: Program, flags: int = 0) -> None:
     """Filter every system call of this thread and its children from now on, for good.
 
     Needs no_new_privs or CAP_SYS_ADMIN (EACCES); EINVAL is a filter that the kernel's checker refuses.
     """
-    _seccomp(SECCOMP_SET_MODE_FILTER, 0, byref(prepared))
+    _seccomp(SECCOMP_SET_MODE_FILTER, flags, byref(prepared))

@@ -7,6 +7,7 @@ The caller of `create` must run from a sealed memfd and be single-threaded (see 
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import time
 from collections.abc import Callable, Iterator
@@ -21,11 +22,12 @@ from runtime.container import init, program
 from runtime.container.compile import BundleRoot, compile_program
 from runtime.container.limits import limits_of
 from runtime.container.privileges import bundle_device_rules, may_mount
-from runtime.errors import InvalidSpec, InvalidState, NotFound, RuntimeFault
+from runtime.errors import InvalidSpec, InvalidState, LaunchFailed, NotFound, RuntimeFault
 from runtime.handshake import Ready, await_ready
 from runtime.linux import memfd, pidfd
 from runtime.oci.console import send_master
 from runtime.oci.files import Place, is_name, make_place, place_at, read_bundle
+from runtime.oci.guard import apart, guarded, shortfalls
 from runtime.oci.hooks import Hooks, failures, hooks_of, inside, run_hooks
 from runtime.oci.state import (
     BundleState,
@@ -39,6 +41,8 @@ from runtime.spec.config import OciConfig, Process
 KILL_WAIT_MS = 10_000
 """How long a killed container may take to be gone before that is an error."""
 _KILL = 9
+_SYSTEMD = re.compile(r"[^/:]*:[^/:]*:[^/:]*")
+"""slice:prefix:name."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,14 +69,17 @@ class Bundles:
         config = read_bundle(bundle)
         hooks = hooks_of(config)
         check_console(config.process, console_socket)
+        config, changes = guarded(config, self.facts)
         place = make_place(self.root, container_id, self.facts.boot_id)
         try:
             with place.locked():
                 place.write_config(config)
-                return self._create(place, bundle, config, hooks, console_socket)
+                state = self._create(place, bundle, config, hooks, console_socket)
         except BaseException as error:
             self._undo(place, config, hooks, error)
             raise
+        self._tell(iter((*shortfalls(config, self.facts), *changes)))
+        return state
 
     def start(self, container_id: str) -> None:
         """Let a created container execute its program. Raises NotFound, InvalidState.
@@ -213,9 +220,10 @@ class Bundles:
             rootfs=BundleRoot(path=config.root.path if config.root else ""),
             cgroup_procs=group.procs_files,
             wait_fifo=str(place.fifo),
+            apart=apart(config),
         )
         prepared = program.prepare(document)
-        launched = init.launch(prepared, (0, 1, 2))
+        launched = _launch(prepared)
         try:
             state = BundleState(
                 id=place.container_id,
@@ -247,7 +255,7 @@ class Bundles:
             raise InvalidSpec("linux.cgroupsPath", f"processes that are not ours are in {name}")
         return hierarchy.create(
             name,
-            limits_of(config.linux.resources),
+            limits_of(config.linux.resources, layout=self.facts.cgroup_layout),
             devices=bundle_device_rules(config.linux.resources.devices),
             is_everywhere=is_elsewhere or may_mount(config),
         )
@@ -350,12 +358,30 @@ class Bundles:
         for home in homes:
             if is_name(name := path.removeprefix(f"{home}/c/")) and name != path:
                 return name
+        if _SYSTEMD.fullmatch(path):
+            raise InvalidSpec(
+                "linux.cgroupsPath",
+                f"{path!r} is for systemd to make; use the engine's --cgroup-manager=cgroupfs",
+            )
         parts = path.split("/")[1:] if path.startswith("/") else [path]
         if not all(map(is_name, parts)) or any(path.startswith(f"{home}/") for home in homes):
             raise InvalidSpec(
                 "linux.cgroupsPath", f"{path!r} is neither NAME nor an absolute path of names"
             )
         return path
+
+
+def _launch(prepared: program.Prepared) -> init.Launched:
+    """Make the container's process. Raises LaunchFailed also for the pid namespace that it is to be made in."""
+    try:
+        return init.launch(prepared, (0, 1, 2))
+    except OSError as error:
+        raise LaunchFailed(
+            step="make the container's process",
+            errno=error.errno or 0,
+            reason=error.strerror or str(error),
+            path=str(error.filename or ""),
+        ) from error
 
 
 def require_sealed() -> None:

@@ -156,6 +156,7 @@ def _verb(
 
 def _bundle_options(parser: _Parser) -> None:
     parser.add_argument("-b", "--bundle", metavar="DIR", default=".", help="default: here")
+    parser.add_argument("--no-pivot", action="store_true", help="(refused)")
     parser.add_argument("--no-new-keyring", action="store_true", help="(none is made)")
     _handed_over(parser)
 

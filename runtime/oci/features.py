@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from runtime.container import profile
-from runtime.container.compile_mounts import ATTRIBUTE_OPTIONS, DEFAULT_OPTIONS
+from runtime.container.mount_options import KNOWN
 from runtime.container.seccomp_default import default_seccomp
-from runtime.container.syscall_filter import ACTIONS
+from runtime.container.syscall_filter import ACTIONS, FLAGS
 from runtime.linux import bpf, caps
 from runtime.oci.hooks import NAMES
 from runtime.spec.config import (
@@ -19,7 +19,8 @@ from runtime.spec.config import (
 )
 
 OCI_VERSION_MIN = "1.0.0"
-NAMESPACES = ("cgroup", "ipc", "mount", "network", "pid", "uts")
+NAMESPACES = ("cgroup", "ipc", "mount", "network", "pid", "time", "uts")
+_FIRST_NAMESPACES = ("cgroup", "ipc", "mount", "network", "pid", "uts")
 
 
 def features_document() -> dict[str, object]:
@@ -28,7 +29,7 @@ def features_document() -> dict[str, object]:
         "ociVersionMin": OCI_VERSION_MIN,
         "ociVersionMax": OCI_VERSION,
         "hooks": list(NAMES),
-        "mountOptions": sorted({*ATTRIBUTE_OPTIONS, *DEFAULT_OPTIONS, "bind", "rbind"}),
+        "mountOptions": list(KNOWN),
         "linux": {
             "namespaces": list(NAMESPACES),
             "capabilities": [f"CAP_{name}" for name in caps.NAMES],
@@ -37,15 +38,15 @@ def features_document() -> dict[str, object]:
                 "v2": True,
                 "systemd": False,
                 "systemdUser": False,
-                "rdma": False,
+                "rdma": True,
             },
             "seccomp": {
                 "enabled": True,
                 "actions": sorted(ACTIONS),
                 "operators": [f"SCMP_CMP_{name}" for name in bpf.OPERATORS],
                 "archs": ["SCMP_ARCH_AARCH64", "SCMP_ARCH_X86_64"],
-                "knownFlags": [],
-                "supportedFlags": [],
+                "knownFlags": sorted(FLAGS),
+                "supportedFlags": sorted(FLAGS),
             },
             "apparmor": {"enabled": False},
             "selinux": {"enabled": False},
@@ -71,7 +72,7 @@ def first_config() -> OciConfig:
         hostname="trice",
         mounts=profile.DEFAULT_MOUNTS,
         linux=Linux(
-            namespaces=tuple(Namespace(type=kind) for kind in NAMESPACES),
+            namespaces=tuple(Namespace(type=kind) for kind in _FIRST_NAMESPACES),
             seccomp=default_seccomp(names),
             masked_paths=profile.MASKED_PATHS,
             readonly_paths=profile.READONLY_PATHS,

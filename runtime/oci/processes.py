@@ -123,7 +123,9 @@ class BundleProcesses:
             require(status, allowed=status.can_kill(), what=place.name, verb="update")
             config = place.config()
             resources = merged(config.linux.resources, wanted)
-            self.bundles.group(place).update(limits_of(resources))
+            self.bundles.group(place).update(
+                limits_of(resources, layout=self.bundles.facts.cgroup_layout)
+            )
             linux = msgspec.structs.replace(config.linux, resources=resources)
             place.write_config(msgspec.structs.replace(config, linux=linux))
 

@@ -28,6 +28,8 @@ FORWARDED = ("SIGHUP", "SIGINT", "SIGQUIT", "SIGTERM", "SIGUSR1", "SIGUSR2")
 
 def create(bundles: Bundles, options: argparse.Namespace) -> int:
     _check_preserved(options)
+    if options.no_pivot:
+        raise InvalidSpec("--no-pivot", "is not supported: a root that is left can be reached")
     state = bundles.create(
         options.id, Path(options.bundle).absolute(), console_socket=options.console_socket
     )

@@ -1,11 +1,12 @@
 """A bundle's config.json as typed values (OCI runtime-spec, config.md and config-linux.md).
 
-Field names are the specification's. Unknown keys are accepted, as it asks; what is known and not in force is refused by
-`runtime.container.compile` with its path. Pure: no file is opened here.
+Field names are the specification's. Unknown keys are accepted, as it asks; what is known is here; what of it is not in
+force is refused with its path by who turns it into something else (`runtime.container`). Pure: no file is opened here.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 
 import msgspec
@@ -13,7 +14,9 @@ from msgspec import Struct
 
 from runtime.errors import InvalidSpec
 
-OCI_VERSION = "1.0.2"
+OCI_VERSION = "1.2.0"
+_VERSION = re.compile(r"1\.(0|[1-9]\d*)\.(0|[1-9]\d*)(-[0-9A-Za-z.-]+)?(\+[0-9A-Za-z.-]+)?")
+"""semver.org, of the major version that there is."""
 
 
 class User(Struct, frozen=True, kw_only=True, omit_defaults=True, rename="camel"):
@@ -50,6 +53,23 @@ class ConsoleSize(Struct, frozen=True, kw_only=True):
     width: int
 
 
+class Scheduler(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """How the kernel gives the process time (sched_setattr(2)); times are nanoseconds."""
+
+    policy: str
+    nice: int = 0
+    priority: int = 0
+    flags: tuple[str, ...] = ()
+    runtime: int = 0
+    deadline: int = 0
+    period: int = 0
+
+
+class IoPriority(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    kind: str = msgspec.field(name="class")
+    priority: int = 0
+
+
 class Process(Struct, frozen=True, kw_only=True, omit_defaults=True, rename="camel"):
     """The container's process (config.md §Process)."""
 
@@ -63,6 +83,11 @@ class Process(Struct, frozen=True, kw_only=True, omit_defaults=True, rename="cam
     capabilities: Capabilities | None = None
     no_new_privileges: bool = False
     oom_score_adj: int | None = None
+    scheduler: Scheduler | None = None
+    io_priority: IoPriority | None = None
+    exec_cpu_affinity: Mapping[str, object] | None = msgspec.field(
+        default=None, name="execCPUAffinity"
+    )
     selinux_label: str = ""
     user: User = User()
 
@@ -72,13 +97,15 @@ class Root(Struct, frozen=True, kw_only=True, omit_defaults=True):
     readonly: bool = False
 
 
-class OciMount(Struct, frozen=True, kw_only=True, omit_defaults=True):
+class OciMount(Struct, frozen=True, kw_only=True, omit_defaults=True, rename="camel"):
     """One mount (config.md §Mounts)."""
 
     destination: str
     type: str = ""
     source: str = ""
     options: tuple[str, ...] = ()
+    uid_mappings: tuple[object, ...] = ()
+    gid_mappings: tuple[object, ...] = ()
 
 
 class Namespace(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -117,58 +144,46 @@ class LinuxDevice(Struct, frozen=True, kw_only=True, omit_defaults=True, rename=
     gid: int = 0
 
 
-class Memory(
-    Struct,
-    frozen=True,
-    kw_only=True,
-    omit_defaults=True,
-    forbid_unknown_fields=True,
-    rename="camel",
-):
+class Memory(Struct, frozen=True, kw_only=True, omit_defaults=True, rename="camel"):
     limit: int | None = None
     reservation: int | None = None
     swap: int | None = None
+    kernel: int | None = None
+    kernel_tcp: int | None = msgspec.field(default=None, name="kernelTCP")
     swappiness: int | None = None
     disable_oom_killer: bool = msgspec.field(default=False, name="disableOOMKiller")
+    use_hierarchy: bool | None = None
+    check_before_update: bool = False
 
 
-class Cpu(
-    Struct,
-    frozen=True,
-    kw_only=True,
-    omit_defaults=True,
-    forbid_unknown_fields=True,
-    rename="camel",
-):
+class Cpu(Struct, frozen=True, kw_only=True, omit_defaults=True, rename="camel"):
     shares: int | None = None
     quota: int | None = None
+    burst: int | None = None
     period: int | None = None
     realtime_runtime: int | None = None
     realtime_period: int | None = None
     cpus: str = ""
+    mems: str = ""
+    idle: int | None = None
 
 
-class WeightDevice(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class WeightDevice(Struct, frozen=True, kw_only=True, omit_defaults=True, rename="camel"):
     major: int
     minor: int
-    weight: int
+    weight: int | None = None
+    leaf_weight: int | None = None
 
 
-class ThrottleDevice(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class ThrottleDevice(Struct, frozen=True, kw_only=True):
     major: int
     minor: int
     rate: int
 
 
-class BlockIo(
-    Struct,
-    frozen=True,
-    kw_only=True,
-    omit_defaults=True,
-    forbid_unknown_fields=True,
-    rename="camel",
-):
+class BlockIo(Struct, frozen=True, kw_only=True, omit_defaults=True, rename="camel"):
     weight: int | None = None
+    leaf_weight: int | None = None
     weight_device: tuple[WeightDevice, ...] = ()
     throttle_read_bps_device: tuple[ThrottleDevice, ...] = ()
     throttle_write_bps_device: tuple[ThrottleDevice, ...] = ()
@@ -180,25 +195,42 @@ class BlockIo(
     )
 
 
-class Pids(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
+class Pids(Struct, frozen=True, kw_only=True, omit_defaults=True):
     limit: int
 
 
-class Resources(
-    Struct,
-    frozen=True,
-    kw_only=True,
-    omit_defaults=True,
-    forbid_unknown_fields=True,
-    rename="camel",
-):
-    """Limits (config-linux.md §Control groups). A limit that is not in force is refused by name, not skipped."""
+class HugepageLimit(Struct, frozen=True, kw_only=True, rename="camel"):
+    page_size: str
+    limit: int
+
+
+class InterfacePriority(Struct, frozen=True, kw_only=True):
+    name: str
+    priority: int
+
+
+class Network(Struct, frozen=True, kw_only=True, omit_defaults=True, rename="camel"):
+    class_id: int | None = msgspec.field(default=None, name="classID")
+    priorities: tuple[InterfacePriority, ...] = ()
+
+
+class Rdma(Struct, frozen=True, kw_only=True, omit_defaults=True, rename="camel"):
+    hca_handles: int | None = None
+    hca_objects: int | None = None
+
+
+class Resources(Struct, frozen=True, kw_only=True, omit_defaults=True, rename="camel"):
+    """Limits (config-linux.md §Control groups)."""
 
     devices: tuple[DeviceRule, ...] = ()
     memory: Memory | None = None
     cpu: Cpu | None = None
     pids: Pids | None = None
     block_io: BlockIo | None = msgspec.field(default=None, name="blockIO")
+    hugepage_limits: tuple[HugepageLimit, ...] = ()
+    network: Network | None = None
+    rdma: Mapping[str, Rdma] = {}
+    unified: Mapping[str, str] = {}
 
 
 class SeccompArgument(Struct, frozen=True, kw_only=True, omit_defaults=True, rename="camel"):
@@ -223,7 +255,18 @@ class Seccomp(Struct, frozen=True, kw_only=True, omit_defaults=True, rename="cam
     architectures: tuple[str, ...] = ()
     flags: tuple[str, ...] = ()
     listener_path: str = ""
+    listener_metadata: str = ""
     syscalls: tuple[SeccompRule, ...] = ()
+
+
+class TimeOffset(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    secs: int = 0
+    nanosecs: int = 0
+
+
+class Personality(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    domain: str
+    flags: tuple[str, ...] = ()
 
 
 class Linux(Struct, frozen=True, kw_only=True, omit_defaults=True, rename="camel"):
@@ -239,8 +282,11 @@ class Linux(Struct, frozen=True, kw_only=True, omit_defaults=True, rename="camel
     masked_paths: tuple[str, ...] = ()
     readonly_paths: tuple[str, ...] = ()
     mount_label: str = ""
-    personality: Mapping[str, object] | None = None
+    time_offsets: Mapping[str, TimeOffset] = {}
+    personality: Personality | None = None
     intel_rdt: Mapping[str, object] | None = None
+    net_devices: Mapping[str, object] = {}
+    memory_policy: Mapping[str, object] | None = None
 
 
 class OciConfig(Struct, frozen=True, kw_only=True, omit_defaults=True, rename="camel"):
@@ -267,8 +313,10 @@ def decode_config(data: bytes, *, where: str = "config.json") -> OciConfig:
         config = msgspec.json.decode(data, type=OciConfig)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise InvalidSpec(where, str(error)) from error
-    if config.oci_version.split(".")[0] != "1":
-        raise InvalidSpec(f"{where}: ociVersion", f"version {config.oci_version!r} is not 1.x")
+    if not _VERSION.fullmatch(config.oci_version):
+        raise InvalidSpec(f"{where}: ociVersion", f"version {config.oci_version!r} is no 1.x.y")
+    if "" in config.annotations:
+        raise InvalidSpec(f"{where}: annotations", "a key is empty")
     return config
 
 

@@ -8,88 +8,17 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from tests.support.busybox import busybox_rootfs
 from tests.support.machine import hierarchies
 from tests.support.needs import needs
+from tests.support.oci import Json, Oci, is_gone, oci_in
 from tests.support.sandbox import paths_of
 from tests.support.waiting import eventually, slow_factor
 
 pytestmark = needs("root", "busybox")
-
-Json = dict[str, Any]
-
-
-@dataclass
-class Oci:
-    """The command, in an instance of the test's own."""
-
-    root: Path
-    bundle: Path
-
-    def __call__(
-        self, *arguments: str, code: int = 0, environment: dict[str, str] | None = None
-    ) -> subprocess.CompletedProcess[str]:
-        done = subprocess.run(
-            [sys.executable, "-m", "runtime.oci.cli", *arguments],
-            env={**os.environ, "TRICE_ROOT": str(self.root), **(environment or {})},
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=20 * slow_factor(),
-            check=False,
-        )
-        assert done.returncode == code, (arguments, done.returncode, done.stderr)
-        return done
-
-    def create(self, name: str = "c1", *options: str, code: int = 0) -> str:
-        """Create with its stdio in a file, as a caller that does not wait for its end must."""
-        log = self.root / f"{name}.log"
-        with log.open("w") as out:
-            done = subprocess.run(
-                [
-                    sys.executable,
-                    "-m",
-                    "runtime.oci.cli",
-                    "create",
-                    "-b",
-                    str(self.bundle),
-                    *options,
-                    name,
-                ],
-                env={**os.environ, "TRICE_ROOT": str(self.root)},
-                stdin=subprocess.DEVNULL,
-                stdout=out,
-                stderr=out,
-                timeout=20 * slow_factor(),
-                check=False,
-            )
-        said = log.read_text()
-        assert done.returncode == code, said
-        return said
-
-    def state(self, name: str = "c1") -> Json:
-        document: Json = json.loads(self("state", name).stdout)
-        return document
-
-    def status(self, name: str = "c1") -> str:
-        return str(self.state(name)["status"])
-
-    def write(self, change: Callable[[Json], None]) -> None:
-        """Change the bundle's config."""
-        path = self.bundle / "config.json"
-        config = json.loads(path.read_text())
-        change(config)
-        path.write_text(json.dumps(config))
-
-    def run_args(self, *arguments: str) -> None:
-        self.write(lambda config: config["process"].update(args=list(arguments)))
-
 
 CONFIG: Json = {
     "ociVersion": "1.0.2",
@@ -122,32 +51,10 @@ CONFIG: Json = {
 
 @pytest.fixture
 def oci(root_dir: Path) -> Iterator[Oci]:
-    bundle = root_dir / "bundle"
-    busybox_rootfs(bundle / "rootfs")
-    (bundle / "data").mkdir()
-    (bundle / "data/file").write_text("from the bundle\n")
-    (bundle / "config.json").write_text(json.dumps(CONFIG))
-    runtime = Oci(root_dir, bundle)
-    yield runtime
-    for left in bundles_of(root_dir):
-        runtime("delete", "--force", left)
-
-
-def groups_of(root: Path) -> list[str]:
-    name = paths_of(root).cgroup_name
-    return [str(top / name) for top in map(Path, hierarchies()) if (top / name).exists()]
-
-
-def bundles_of(root: Path) -> list[str]:
-    folder = paths_of(root).bundles
-    return sorted(os.listdir(folder)) if folder.is_dir() else []
-
-
-def is_gone(pid: int) -> bool:
-    try:
-        return "Z" in Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-    except OSError:
-        return True
+    with oci_in(root_dir, CONFIG) as runtime:
+        (runtime.bundle / "data").mkdir()
+        (runtime.bundle / "data/file").write_text("from the bundle\n")
+        yield runtime
 
 
 @pytest.mark.vm
@@ -155,7 +62,7 @@ def test_the_life_of_a_container(oci: Oci, root_dir: Path) -> None:
     oci.create("c1", "--pid-file", str(root_dir / "pid"))
     pid = int((root_dir / "pid").read_text())
     assert oci.state() == {
-        "ociVersion": "1.0.2",
+        "ociVersion": "1.2.0",
         "id": "c1",
         "status": "created",
         "pid": pid,
@@ -183,8 +90,8 @@ def test_the_life_of_a_container(oci: Oci, root_dir: Path) -> None:
     assert oci("state", "c1", code=1).stderr == "trice-runtime: container c1 does not exist\n"
     assert oci("delete", "c1", code=1).stderr == "trice-runtime: container c1 does not exist\n"
     oci("delete", "--force", "c1")
-    assert groups_of(root_dir) == []
-    assert bundles_of(root_dir) == []
+    assert oci.groups() == []
+    assert oci.bundles() == []
 
 
 @pytest.mark.vm
@@ -208,7 +115,7 @@ def test_run_ends_with_the_programs_code_and_leaves_nothing(oci: Oci, root_dir: 
     oci.run_args("sh", "-c", "cat /data/file; hostname; exit 42")
     done = oci("run", "-b", str(oci.bundle), "c1", code=42)
     assert done.stdout == "from the bundle\nbundle\n"
-    assert groups_of(root_dir) == []
+    assert oci.groups() == []
     oci.run_args("sh", "-c", "kill -9 $$; sleep 1")
     oci.write(
         lambda config: config["linux"].update(namespaces=[{"type": "mount"}, {"type": "uts"}])
@@ -287,8 +194,8 @@ def test_a_failed_create_says_one_line_and_leaves_nothing(
     assert said.startswith("trice-runtime: ")
     assert said.count("\n") == 1
     assert message in said
-    assert groups_of(root_dir) == []
-    assert bundles_of(root_dir) == []
+    assert oci.groups() == []
+    assert oci.bundles() == []
 
 
 def test_options_that_are_refused_and_errors_in_the_log(oci: Oci, root_dir: Path) -> None:
@@ -302,7 +209,7 @@ def test_options_that_are_refused_and_errors_in_the_log(oci: Oci, root_dir: Path
     oci("--log", str(log), "--log-format", "json", "state", "c9", code=1)
     entry = json.loads(log.read_text())
     assert (entry["level"], entry["msg"]) == ("error", "container c9 does not exist")
-    assert oci("--version").stdout.splitlines()[1] == "spec: 1.0.2"
+    assert oci("--version").stdout.splitlines()[1] == "spec: 1.2.0"
 
 
 def test_a_name_is_taken_until_deleted(oci: Oci) -> None:

@@ -68,6 +68,13 @@ def _cgroup_v2() -> str:
     return f"controllers {', '.join(sorted(lacks))} are not there" if lacks else ""
 
 
+def _hugetlb() -> str:
+    controllers = CGROUP_ROOT / "cgroup.controllers"
+    has_v2 = controllers.exists() and "hugetlb" in controllers.read_text().split()
+    has_v1 = (CGROUP_ROOT / "hugetlb/cgroup.procs").exists()
+    return "" if has_v1 or has_v2 else "no cgroup controller for huge pages here"
+
+
 def _in_child(work: Callable[[ctypes.CDLL], int]) -> int:
     """Return work's result (an errno) of a forked child, whose namespaces end with it."""
     libc = ctypes.CDLL(None, use_errno=True)
@@ -141,5 +148,6 @@ _CHECKS: dict[str, Callable[[], str]] = {
     "crun": lambda: _runs("crun", "--version"),
     "podman": lambda: _runs("podman", "--version"),
     "systemd": _systemd,
+    "hugetlb": _hugetlb,
     "busybox": lambda: "" if Path("/bin/busybox").exists() else "/bin/busybox is not there",
 }

@@ -86,8 +86,9 @@ class Podman:
         self("run", "-d", "--name", name, *self.container(*options), IMAGE, *arguments)
 
     def container(self, *options: str) -> list[str]:
-        """Return the options of a container of ours."""
-        return ["--network", "none", "--cgroup-parent", self.group, *options]
+        """Return the options of a container of ours: without a network unless they say which."""
+        network = () if "--network" in options else ("--network", "none")
+        return [*network, "--cgroup-parent", self.group, *options]
 
     def format(self, name: str, template: str) -> str:
         return self("inspect", name, "--format", template).stdout.strip()
@@ -117,10 +118,10 @@ def podman_in(root: Path) -> Iterator[Podman]:
 
 
 def _remove_groups(name: str) -> None:
-    """Remove the empty groups that conmon sat in."""
-    for top in hierarchies():
-        parent = Path(top + name)
-        for group in (parent / "conmon", parent):
+    """Remove the empty groups that conmon and pods sat in, also where podman takes a plain folder for a hierarchy."""
+    for top in sorted({*hierarchies(), *map(str, Path("/sys/fs/cgroup").iterdir())}):
+        folders = [Path(folder) for folder, _, _ in os.walk(top + name, topdown=False)]
+        for group in folders:
             eventually(lambda group=group: _is_removed(group))  # type: ignore[misc]
 
 

@@ -264,7 +264,7 @@ def test_volumes_are_filled_before_any_mount(is_filling: bool) -> None:
 
 
 def test_who_has_no_volumes_refuses_them() -> None:
-    with pytest.raises(InvalidSpec, match="'volume' is not supported"):
+    with pytest.raises(InvalidSpec, match="volumes are for containers of trice itself"):
         compiled(VOLUMES)
     places = VolumePlaces(directory="/lib/volumes", is_filling=False)
     for mount, why in (
@@ -335,13 +335,17 @@ REFUSED: dict[str, tuple[Callable[[], OciConfig], str]] = {
     "no process": (lambda: a_bundle(process=None), "process: is missing"),
     "no command": (lambda: with_process(args=()), "process.args: is empty"),
     "hooks": (lambda: a_bundle(hooks={"prestart": ({},)}), "hooks: only trice-runtime has them"),
-    "devices": (
-        lambda: with_linux(devices=(LinuxDevice(type="c", path="/srv/x"),)),
-        "linux.devices[0].path: '/srv/x' is not in /dev",
+    "relative device": (
+        lambda: with_linux(devices=(LinuxDevice(type="c", path="srv/x"),)),
+        "linux.devices[0].path: 'srv/x' must be absolute",
     ),
     "device in devpts": (
         lambda: with_linux(devices=(LinuxDevice(type="c", path="/dev/x/../pts/0"),)),
-        "linux.devices[0].path: '/dev/x/../pts/0' is not in /dev",
+        "linux.devices[0].path: '/dev/x/../pts/0' is no place for a device",
+    ),
+    "device in procfs": (
+        lambda: with_linux(devices=(LinuxDevice(type="c", path="/proc/x"),)),
+        "linux.devices[0].path: '/proc/x' is no place for a device",
     ),
     "device type": (
         lambda: with_linux(devices=(LinuxDevice(type="x", path="/dev/x"),)),
@@ -349,11 +353,11 @@ REFUSED: dict[str, tuple[Callable[[], OciConfig], str]] = {
     ),
     "label": (
         lambda: with_process(selinux_label="x"),
-        "process.selinuxLabel: is not supported yet",
+        "process.selinuxLabel: is not supported",
     ),
-    "shared root": (
-        lambda: with_linux(rootfs_propagation="shared"),
-        "linux.rootfsPropagation: is not supported yet",
+    "unknown propagation": (
+        lambda: with_linux(rootfs_propagation="fancy"),
+        "linux.rootfsPropagation: 'fancy' is none",
     ),
     "no mount namespace": (
         lambda: with_linux(namespaces=()),
@@ -361,7 +365,7 @@ REFUSED: dict[str, tuple[Callable[[], OciConfig], str]] = {
     ),
     "user namespace": (
         lambda: with_linux(namespaces=(Namespace(type="user"),)),
-        "linux.namespaces[0]: 'user' is not supported yet",
+        "linux.namespaces[0]: 'user' is not supported",
     ),
     "namespace twice": (
         lambda: with_linux(namespaces=(Namespace(type="mount"), Namespace(type="mount"))),
@@ -409,11 +413,11 @@ REFUSED: dict[str, tuple[Callable[[], OciConfig], str]] = {
         lambda: a_bundle(mounts=(OciMount(destination="//.", type="tmpfs"),)),
         "mounts[0].destination: nothing can be mounted over the container's root",
     ),
-    "shared mount": (
+    "idmapped mount": (
         lambda: a_bundle(
-            mounts=(OciMount(destination="/a", type="bind", source="/b", options=("rshared",)),)
+            mounts=(OciMount(destination="/a", type="bind", source="/b", options=("idmap",)),)
         ),
-        "mounts[0].options: 'rshared' is not supported",
+        "mounts[0].options: 'idmap' is not supported: mounts with ids of their own are not supported",
     ),
     "bind option": (
         lambda: a_bundle(
@@ -421,13 +425,9 @@ REFUSED: dict[str, tuple[Callable[[], OciConfig], str]] = {
         ),
         "mounts[0].options: 'size=1' is no option of a bind mount",
     ),
-    "writable cgroups": (
-        lambda: a_bundle(mounts=(OciMount(destination="/sys/fs/cgroup", type="cgroup"),)),
-        "mounts[0].options: a cgroup mount must be read-only: add 'ro'",
-    ),
     "file system": (
-        lambda: a_bundle(mounts=(OciMount(destination="/a", type="nfs"),)),
-        "mounts[0].type: file system 'nfs' is not supported",
+        lambda: a_bundle(mounts=(OciMount(destination="/a", type="../x"),)),
+        "mounts[0].type: '../x' is no name of a file system",
     ),
     "host sysctl": (
         lambda: with_linux(sysctl={"kernel.core_pattern": "|/x"}),
@@ -523,10 +523,57 @@ def test_a_root_below_a_path_with_colons_is_fine() -> None:
     assert "overlay_root /x:y [l/a] c/u c/w /x:y/c nodev" in describe(document)
 
 
-def test_resources_that_are_not_in_force_are_refused_when_read() -> None:
+def test_resources_that_no_kernel_has_are_refused_by_their_path() -> None:
     text = b'{"ociVersion":"1.0.2","linux":{"resources":{"memory":{"limit":1,"kernel":2}}}}'
-    with pytest.raises(InvalidSpec, match="kernel"):
-        decode_config(text)
+    with pytest.raises(InvalidSpec, match=r"linux\.resources\.memory\.kernel: is not supported"):
+        limits_of(decode_config(text).linux.resources, layout="v2")
+
+
+@pytest.mark.parametrize(
+    ("said", "layout", "path"),
+    [
+        ('"memory":{"swappiness":1}', "v2", "memory.swappiness"),
+        ('"memory":{"disableOOMKiller":true}', "v2", "memory.disableOOMKiller"),
+        ('"cpu":{"realtimeRuntime":1}', "v2", "cpu.realtimeRuntime"),
+        ('"network":{"classID":1}', "v2", "network"),
+        ('"unified":{"memory.high":"1"}', "hybrid", "unified"),
+        ('"cpu":{"mems":"a"}', "v1", "cpu.mems"),
+        ('"rdma":{"mlx5":{}}', "v1", "rdma['mlx5']"),
+    ],
+)
+def test_limits_that_the_groups_of_this_machine_lack_are_refused(
+    said: str, layout: str, path: str
+) -> None:
+    config = decode_config(f'{{"ociVersion":"1.0.0","linux":{{"resources":{{{said}}}}}}}'.encode())
+    with pytest.raises(InvalidSpec) as caught:
+        limits_of(config.linux.resources, layout=layout)
+    assert str(caught.value).startswith(f"linux.resources.{path}: ")
+
+
+def test_limits_without_a_field_of_their_own_are_files_of_the_group() -> None:
+    text = (
+        b'{"ociVersion":"1.0.0","linux":{"resources":{"cpu":{"burst":5,"idle":1,"mems":"0-1"},'
+        b'"hugepageLimits":[{"pageSize":"2MB","limit":9}],"rdma":{"m":{"hcaObjects":2}},'
+        b'"network":{"classID":7,"priorities":[{"name":"lo","priority":3}]}}}}'
+    )
+    wanted = decode_config(text).linux.resources
+    files = limits_of(wanted, layout="v1").files
+    assert [(file.controller, file.names[-1], file.text) for file in files] == [
+        ("cpuset", "cpuset.mems", "0-1"),
+        ("cpu", "cpu.cfs_burst_us", "5"),
+        ("cpu", "cpu.idle", "1"),
+        ("hugetlb", "hugetlb.2MB.limit_in_bytes", "9"),
+        ("net_cls", "net_cls.classid", "7"),
+        ("net_prio", "net_prio.ifpriomap", "lo 3"),
+        ("rdma", "rdma.max", "m hca_object=2"),
+    ]
+    unified = decode_config(
+        b'{"ociVersion":"1.0.0","linux":{"resources":{"unified":{"memory.high":"1","cgroup.freeze":"0"}}}}'
+    ).linux.resources
+    assert [(file.controller, file.names[0]) for file in limits_of(unified, layout="v2").files] == [
+        ("", "cgroup.freeze"),
+        ("memory", "memory.high"),
+    ]
 
 
 def test_limits_survive_the_way_through_the_config() -> None:
@@ -543,7 +590,7 @@ def test_limits_survive_the_way_through_the_config() -> None:
         cpu_rt_runtime_us=8,
         pids=7,
     )
-    assert limits_of(resources(limits)) == limits
-    half = limits_of(resources(Limits(cpus=0.5)))
+    assert limits_of(resources(limits), layout="v1") == limits
+    half = limits_of(resources(Limits(cpus=0.5)), layout="v1")
     assert (half.cpu_quota_us, half.cpu_period_us) == (50_000, 100_000)
-    assert limits_of(resources(Limits())) == Limits()
+    assert limits_of(resources(Limits()), layout="v1") == Limits(pids=-1)

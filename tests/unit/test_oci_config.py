@@ -40,7 +40,7 @@ def test_unknown_keys_are_accepted_as_the_specification_asks() -> None:
     [
         (b"", "config.json: "),
         (b"[]", "config.json: "),
-        (b'{"ociVersion":"2.0.0"}', "config.json: ociVersion: version '2.0.0' is not 1.x"),
+        (b'{"ociVersion":"2.0.0"}', "config.json: ociVersion: version '2.0.0' is no 1.x.y"),
         (b'{"ociVersion":"1.0.2","process":{"cwd":1}}', r"config.json: .*\$.process.cwd"),
         (b'{"ociVersion":"1.0.2","process":{}}', "config.json: .*cwd"),
         (b"\xff", "config.json: "),
@@ -99,7 +99,7 @@ def test_an_illegal_verb_says_from_where() -> None:
 
 def test_the_state_document_has_a_pid_only_while_there_is_a_process() -> None:
     assert oci_document(STATE, BundleStatus.RUNNING) == {
-        "ociVersion": "1.0.2",
+        "ociVersion": "1.2.0",
         "id": "c1",
         "status": "running",
         "bundle": "/b",

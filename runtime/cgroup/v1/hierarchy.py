@@ -35,14 +35,15 @@ UNIFIED = "unified"
 """Stands for the v2 twin among the controllers."""
 ORDER = (UNIFIED, "memory", "cpu", "cpuacct", "freezer", "pids")
 """In which a process enters: memory early, so that what it does is counted; pids last."""
-OPTIONAL = ("cpuset", "blkio", "devices")
+OPTIONAL = ("cpuset", "blkio", "devices", "hugetlb", "net_cls", "net_prio", "rdma")
 """Where a container has a group only if it asks for something there: each costs at every start."""
 
 
 def needed(limits: Limits) -> tuple[str, ...]:
     """Return the optional controllers that these limits need."""
     wanted = {"cpuset": limits.cpuset is not None, "blkio": limits.blkio is not None}
-    return tuple(name for name in OPTIONAL if wanted.get(name))
+    written = {file.controller for file in limits.files}
+    return tuple(name for name in OPTIONAL if wanted.get(name) or name in written)
 
 
 def make_optional(controller: str, path: str) -> bool:
@@ -96,6 +97,9 @@ class V1Group:
             cpuset.set_limit(groups["cpuset"], limits.cpuset)
         if self.has("blkio", wanted=limits.blkio is not None, default=not is_new):
             blkio.set_limits(groups["blkio"], limits.blkio)
+        for file in limits.files:
+            if self.has(file.controller, wanted=True):
+                files.write_first(groups[file.controller], file.names, file.text)
 
     def oom_kills(self) -> int:
         group = self.by_controller.get("memory")

@@ -55,6 +55,9 @@ class V2Group:
             cpuset.set_limit(self.path, limits.cpuset)
         if self._uses("io", wanted=limits.blkio is not None, default=not is_new):
             io.set_limits(self.path, limits.blkio)
+        for file in limits.files:
+            if not file.controller or self._uses(file.controller, wanted=True, default=False):
+                files.write_first(self.path, file.names, file.text)
 
     def _uses(self, controller: str, *, wanted: bool, default: bool) -> bool:
         """Whether to use one that few containers need; a wanted one is handed down first, from the root on."""
