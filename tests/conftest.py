@@ -20,6 +20,9 @@ WATCHED = ("kernel", "contract", "security", "e2e", "chaos")
 
 OURS = leaks.new_ours()
 
+# Whose asserts tell what they compared, though they are in no test module: said before anything imports them.
+pytest.register_assert_rewrite("tests.kernel.oci.cases", "tests.support.oci")
+
 
 # How long an example takes says nothing on a machine that does other things, too.
 settings.register_profile("trice", deadline=None)
