@@ -251,7 +251,7 @@ CASES: tuple[Case, ...] = (
     Refused(section=_IO, demand="leafWeight is refused", config={"linux.resources.blockIO": {"leafWeight": 10}},
             says="leafWeight", differs="leaf-weight"),
     _limit(_HUGE, "limits by page size", {"hugepageLimits": [{"pageSize": "2MB", "limit": 4 * _MIB}]},
-           needs=("hugetlb",), hugetlb__2MB__limit_in_bytes=str(4 * _MIB), hugetlb__2MB__max=str(4 * _MIB)),
+           needs=("hugetlb",), hugetlb__2MB__rsvd__limit_in_bytes=str(4 * _MIB), hugetlb__2MB__rsvd__max=str(4 * _MIB)),
     Refused(section=_HUGE, demand="a page size that the kernel does not have is an error",
             config={"linux.resources.hugepageLimits": [{"pageSize": "3MB", "limit": 1}]}, says="hugetlb"),
     Refused(section=_HUGE, demand="a page size that is none is refused",
