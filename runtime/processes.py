@@ -185,10 +185,16 @@ class LocalProcesses:
         return self._mark(container).exists() and self._group(container).is_frozen()
 
     def let_run_what_nobody_paused(self, container: ContainerId) -> None:
-        """Thaw a container that a manager before us froze for a moment and could not thaw."""
-        group = self._group(container)
-        if not self._mark(container).exists() and group.is_frozen():
-            group.thaw()
+        """Thaw a container that a manager before us froze for a moment and could not thaw.
+
+        A mark on one that runs is of a pause, or of its end, that such a manager did not finish: it must not make the
+        next one who freezes for a moment look like a pause.
+        """
+        is_frozen = self._group(container).is_frozen()
+        if not is_frozen:
+            self._mark(container).unlink(missing_ok=True)
+        elif not self._mark(container).exists():
+            self._group(container).thaw()
 
     def forget_pause(self, container: ContainerId) -> None:
         """Say that an attempt which has ended is not paused."""

@@ -43,11 +43,13 @@ class ServerLimits:
     head_bytes: int = 64 * 1024
     connections: int = 256
     head_s: float = 10.0
-    """From the connection to the end of the request's head, and between two parts of a body."""
+    """From the connection to the end of the request's head."""
+    body_s: float = 10.0
+    """For the whole of a body, however many its parts are."""
     part_s: float = 120.0
     """Between two parts of a body that its handler reads as it comes."""
     keep_alive_s: float = 15.0
-    write_buffer_bytes: int = 256 * 1024
+    write_buffer_bytes: int = 64 * 1024
 
 
 class Owner(Protocol):
@@ -139,14 +141,12 @@ class Connection:
         if announced > self._limits.body_bytes:
             raise too_large
         body = bytearray()
-        while True:
-            async with asyncio.timeout(self._limits.head_s):
-                part = await self._next_event()
-            if not isinstance(part, h11.Data):
-                return bytes(body)
-            body += part.data
-            if len(body) > self._limits.body_bytes:
-                raise too_large
+        async with asyncio.timeout(self._limits.body_s):
+            while isinstance(part := await self._next_event(), h11.Data):
+                body += part.data
+                if len(body) > self._limits.body_bytes:
+                    raise too_large
+        return bytes(body)
 
     async def _read_parts(self) -> AsyncIterator[bytes]:
         """Yield the body as it comes. Raises HttpError(400) when it breaks off."""

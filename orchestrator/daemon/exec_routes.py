@@ -195,6 +195,7 @@ class ExecRoutes:
             )
             one.exit_code = ended.code if ended is not None else None
             one.has_ended.set()
+            one.session = None  # what it holds open goes with who still carries its bytes
 
         task = asyncio.ensure_future(watch())
         self._tasks.add(task)

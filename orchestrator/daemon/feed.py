@@ -1,7 +1,7 @@
 """A container's log as an asynchronous stream: one thread reads (and blocks while it follows), the
 loop takes.
 
-    thread ── lines ──► buffer (at most 256 KiB; the thread waits when it is full) ──► batches on
+    thread ── lines ──► buffer (at most 64 KiB; the thread waits when it is full) ──► batches on
     the loop
 
 So a client that does not read stops its thread at a full buffer, and memory stays where it is.
@@ -16,7 +16,7 @@ from typing import Protocol, runtime_checkable
 
 from runtime.api import ContainerId, LogChunk, LogOptions, Runtime
 
-BUFFER_BYTES = 256 * 1024
+BUFFER_BYTES = 64 * 1024
 _OVERHEAD_BYTES = 128
 """What a line costs beside its text."""
 

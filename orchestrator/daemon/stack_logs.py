@@ -29,8 +29,8 @@ from runtime.api import (
     NotFound,
 )
 
-_QUEUE = 64
-"""Unsent batches of all followed containers together."""
+_QUEUE = 1
+"""Unsent batches of all followed containers together; each has up to a feed's whole buffer."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,6 +15,10 @@ MAX_LINE = 1024 * 1024
 """A longer line is handed out in parts of this size: nobody's memory grows with what a container writes."""
 
 
+_SPLIT_BYTES = 8192
+"""So much is split at once: the shortest lines are 20 times as large apart as they are together."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Piece:
     """Bytes of one stream that were read together."""
@@ -62,16 +66,17 @@ class Splitter:
         rest = self._rests.get(piece.stream)
         if rest is None:
             return
-        for part in _parts(piece.data):
-            if not rest.parts:
-                rest.at_ns = piece.at_ns
-            rest.parts.append(part)
-            rest.size += len(part)
-            if part.endswith(b"\n"):
-                yield _take(piece.stream, rest)
-                rest.is_whole = True
-            elif rest.size >= MAX_LINE:
-                yield _take(piece.stream, rest)
+        for start in range(0, len(piece.data), _SPLIT_BYTES):
+            for part in _parts(piece.data[start : start + _SPLIT_BYTES]):
+                if not rest.parts:
+                    rest.at_ns = piece.at_ns
+                rest.parts.append(part)
+                rest.size += len(part)
+                if part.endswith(b"\n"):
+                    yield _take(piece.stream, rest)
+                    rest.is_whole = True
+                elif rest.size >= MAX_LINE:
+                    yield _take(piece.stream, rest)
 
     def rest(self) -> Iterator[Line]:
         """Yield what never ended in a newline; the splitter is empty then."""

@@ -11,7 +11,8 @@ import select
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
+from itertools import islice
 from types import TracebackType
 
 from runtime.api import LogChunk, LogOptions
@@ -22,6 +23,9 @@ from runtime.log.lines import Line, Passer, Splitter, is_wanted
 
 TAIL_FIRST_BYTES = 64 * 1024
 """How much of the end is looked at first for the last lines; then four times as much, and so on."""
+
+MANY_LINES = 10_000
+"""Of more last lines than these none is held: they are counted first, and then read."""
 
 ASK_MS = 1000
 """How often a follower asks whether the container still runs when nothing tells it."""
@@ -143,11 +147,13 @@ class LogStream(Iterator[LogChunk]):
 
     def _last_lines(
         self, count: int, *, with_tail: bool
-    ) -> tuple[Splitter | Passer, list[LogChunk]]:
+    ) -> tuple[Splitter | Passer, Iterable[LogChunk]]:
         """Return the last lines and the splitter to go on with, from as little of the end as will do.
 
         When the log does not go on, what has no newline yet counts as a line.
         """
+        if count > MANY_LINES:
+            return self._many_last_lines(count, with_tail=with_tail)
         wanted_bytes = TAIL_FIRST_BYTES
         while True:
             splitter, lines, is_all = self._try_tail(count, wanted_bytes, with_tail=with_tail)
@@ -158,6 +164,27 @@ class LogStream(Iterator[LogChunk]):
             for generation in self._generations:
                 generation.close()
             self._generations = open_generations(self._directory)
+
+    def _many_last_lines(
+        self, count: int, *, with_tail: bool
+    ) -> tuple[Splitter | Passer, Iterator[LogChunk]]:
+        """The same in two passes over all that is kept. What is written between them comes in addition.
+
+        Where not even every byte can be a line one pass is enough.
+        """
+        if count >= sum(generation.size for generation in self._generations):
+            splitter = self._splitter(is_at_beginning=True)
+            return splitter, self._wanted(self._take(splitter, with_tail=with_tail))
+        counted = self._splitter(is_at_beginning=True)
+        total = sum(1 for _ in self._wanted(self._take(counted, with_tail=with_tail)))
+        if not self._options.follow:
+            total += sum(1 for _ in self._wanted(counted.rest()))
+        for generation in self._generations:
+            generation.close()
+        self._generations = open_generations(self._directory)
+        splitter = self._splitter(is_at_beginning=True)
+        lines = self._wanted(self._take(splitter, with_tail=with_tail))
+        return splitter, islice(lines, max(0, total - count), None)
 
     def _try_tail(
         self, count: int, wanted_bytes: int, *, with_tail: bool

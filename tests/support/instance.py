@@ -37,17 +37,20 @@ def processes_with(name: str, word: str) -> frozenset[int]:
     return frozenset(found)
 
 
+def keepers_of_instance(name: str) -> frozenset[int]:
+    """Return the instance's keeper; two, while one takes over from another."""
+    return processes_with(name, "runtime.keeper.main")
+
+
+def managers_of_instance(name: str) -> frozenset[int]:
+    """Return the instance's manager. (The keeper's command line ends with the manager's, so one word is not enough.)"""
+    return processes_with(name, "orchestrator.daemon") - keepers_of_instance(name)
+
+
 def residents(name: str) -> tuple[int, int]:
-    """Return the pids of the instance's keeper and of the manager, its child."""
-    # The keeper's own command line ends with the manager's.
-    found = processes_with(name, "orchestrator.daemon")
-    parents = {pid: _parent(pid) for pid in found if is_up(pid)}
-    ((manager, keeper),) = (pair for pair in parents.items() if pair[1] in found)
+    """Return the pids of the instance's keeper and of its manager."""
+    ((keeper,), (manager,)) = (keepers_of_instance(name), managers_of_instance(name))
     return keeper, manager
-
-
-def _parent(pid: int) -> int:
-    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
 
 
 def is_up(pid: int) -> bool:

@@ -27,7 +27,9 @@ from orchestrator.daemon.http import (
 from orchestrator.daemon.routing import Router
 from orchestrator.daemon.server import Server
 
-SMALL = ServerLimits(body_bytes=1000, head_bytes=4096, connections=4, head_s=0.2, keep_alive_s=0.2)
+SMALL = ServerLimits(
+    body_bytes=1000, head_bytes=4096, connections=4, head_s=0.2, body_s=0.5, keep_alive_s=0.2
+)
 
 
 class Recorder:
@@ -230,6 +232,26 @@ def test_connections_that_say_nothing_are_closed(path: Path) -> None:
     async def scenario() -> None:
         async with serving(path):
             assert await exchange(path, b"GET /fail HT") == b""
+
+    run(scenario)
+
+
+def test_a_body_that_drips_is_cut_off_however_many_its_parts(path: Path) -> None:
+    """Row 23. Fails with a timeout between two parts alone: a byte now and then keeps the connection for ever."""
+
+    async def scenario() -> None:
+        async with serving(path) as recorder:
+            reader, writer = await asyncio.open_unix_connection(str(path))
+            writer.write(get("/things/a/json", method="POST", extra="Content-Length: 1000\r\n"))
+            end = asyncio.ensure_future(reader.read())
+            for _ in range(200):
+                if end.done():
+                    break
+                writer.write(b"x")
+                await asyncio.wait({end}, timeout=SMALL.head_s / 4)
+            assert end.done()
+            assert recorder.bodies == []
+            writer.close()
 
     run(scenario)
 

@@ -6,6 +6,7 @@ import gc
 import os
 import threading
 import time
+import tracemalloc
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -121,6 +122,34 @@ def test_the_last_lines_of_a_large_log_read_only_its_end(writer: Writer) -> None
     before = read_bytes()
     assert lines_of(writer.directory, tail=10) == [line] * 10
     assert read_bytes() - before < 4 * reader_module.TAIL_FIRST_BYTES
+
+
+def test_of_very_many_last_lines_none_is_held(writer: Writer) -> None:
+    """Row 23. Fails when they are collected as few are: each costs some 200 bytes, however short it is."""
+    count, wanted = 40_000, 30_000
+    writer.write(b"".join(b"%d\n" % number for number in range(count)) + b"half")
+    expected = [b"%d\n" % number for number in range(count - wanted + 1, count)] + [b"half"]
+    assert lines_of(writer.directory, tail=wanted) == expected
+    assert lines_of(writer.directory, tail=wanted, stdout=False) == []
+    assert len(lines_of(writer.directory, tail=10 * count)) == count + 1
+    tracemalloc.start()
+    with read_log(str(writer.directory), LogOptions(tail=wanted), is_running=lambda: False) as log:
+        assert next(log).data == expected[0]
+        _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert most < 2 << 20
+
+
+def test_very_many_last_lines_and_then_what_comes(writer: Writer) -> None:
+    count = reader_module.MANY_LINES + 100
+    writer.write(b"x\n" * count)
+    follower = Follower(writer.directory, tail=count - 50)
+    follower.wait_for(count - 50)
+    writer.write(b"new\n")
+    follower.wait_for(count - 49)
+    follower.is_running = False
+    assert follower.join()[-2:] == [b"x\n", b"new\n"]
+    assert len(follower.seen) == count - 49
 
 
 def test_bounds_of_time(writer: Writer) -> None:
