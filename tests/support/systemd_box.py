@@ -40,10 +40,13 @@ done
 exec unshare --mount --cgroup --ipc --uts --propagation private sh -ec '
     mount -t proc proc /proc
     mount -t tmpfs -o mode=755 run /run
-    cat /proc/self/mounts >/run/mounts
+    cat /proc/self/mounts >/run/mounts  # a snapshot: the table changes meanwhile
+    umount -R /sys/fs/cgroup
     while read -r _ at kind options _; do
         case $kind in
-            cgroup2) umount "$at"; mount -t cgroup2 cgroup "$at" ;;
+            tmpfs)  # a file system of its own: systemd makes it read-only for whoever else has it
+                [ "$at" != /sys/fs/cgroup ] || mount -t tmpfs -o mode=755 tmpfs "$at" ;;
+            cgroup2) mkdir -p "$at"; mount -t cgroup2 cgroup "$at" ;;
             cgroup)
                 what=
                 for option in $(echo "$options" | tr , " "); do
@@ -53,9 +56,9 @@ exec unshare --mount --cgroup --ipc --uts --propagation private sh -ec '
                         *) what=${what:+$what,}$option ;;
                     esac
                 done
-                umount "$at"; mount -t cgroup -o "$what" cgroup "$at" ;;
+                mkdir -p "$at"; mount -t cgroup -o "$what" cgroup "$at" ;;
         esac
-    done </run/mounts  # a snapshot: the table changes meanwhile
+    done </run/mounts
     mkdir -p /run/lock /run/systemd/system /run/systemd/transient
     for target in sysinit basic shutdown umount network multi-user; do
         printf "[Unit]\nDefaultDependencies=no\n" >/run/systemd/system/$target.target
