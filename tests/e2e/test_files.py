@@ -189,5 +189,5 @@ def test_what_cannot_be_given_is_told_with_its_place_and_nothing_is_made(one: Tr
     (one.folder / "password").unlink()
     failed = one.run("up", "-d", env={"TOKEN": "x"})
     assert failed.code == 1
-    assert "compose.yaml:4:5: services.web.secrets.db_password: cannot read" in failed.err
+    assert "compose.yaml:13:5: services.web.secrets.db_password: cannot read" in failed.err
     assert one.containers() == {}

@@ -368,7 +368,7 @@ def test_tty_and_stdin_open(box: Live) -> None:
 def test_exposed_ports_are_told_and_nothing_is_opened(box: Live) -> None:
     with container(box, "expose: [80, 53/udp, 3000-3005, 80]\ncommand: [sleep, '9']") as made:
         state = box.runtime.inspect(made)
-        shown = container_inspection(state, None, log_path="")["Config"]
+        shown = container_inspection(state, None, log_path="", volumes="/v")["Config"]
         assert isinstance(shown, dict)
         assert list(shown["ExposedPorts"]) == ["80/tcp", "53/udp", "3000-3005/tcp"]
         assert Path(f"/proc/{box.pid(made)}/net/tcp").read_text().count("\n") == 1
