@@ -245,11 +245,13 @@ class LogOptions:
     follow: bool = False
     raw: bool = False
     """Not lines but what came, as soon as it came: the output of a terminal. With `tail=0`: from now on."""
+    batched: bool = False
+    """Whole lines of one stream and one time may come together in one chunk; many times as fast. Not with `tail`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LogChunk:
-    """One line of a log, its newline included where it had one."""
+    """One line of a log (`batched`: or several), its newline included where it had one."""
 
     stream: int
     """1 stdout, 2 stderr."""

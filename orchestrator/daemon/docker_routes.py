@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import platform
 from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from secrets import token_hex
 
 from orchestrator.daemon.archive_routes import add_archive_routes
@@ -210,6 +210,7 @@ class DockerRoutes:
         if not options.stdout and not options.stderr:
             raise HttpError(400, "Bad parameters: you must choose at least one stream")
         with_time = request.flag("timestamps")
+        options = replace(options, batched=not with_time)
         feed = self._engine.open_feed(state.id, options)
         kind = RAW if state.tty else MULTIPLEXED
         chunks = _frames(feed, with_time=with_time, is_raw=state.tty)

@@ -6,7 +6,7 @@ A line belongs to its stream and has the time of its first byte. Lines come in t
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from runtime.api import LogChunk, LogOptions
 from runtime.log.format import NOTE, STDERR, STDOUT
@@ -83,6 +83,26 @@ class Splitter:
         for stream, rest in self._rests.items():
             if rest.parts:
                 yield _take(stream, rest)
+
+
+class Batcher(Splitter):
+    """A Splitter that keeps lines together which came together and are of one time."""
+
+    def feed(self, piece: Piece) -> Iterator[Line]:
+        """Yield the lines that this piece completes: the first alone where its beginning came before, then the rest."""
+        data, start = piece.data, 0
+        rest = self._rests.get(piece.stream)
+        if rest is not None and rest.parts:
+            start = data.find(b"\n") + 1 or len(data)
+            yield from super().feed(replace(piece, data=data[:start]))
+        end = data.rfind(b"\n") + 1
+        if rest is not None and start < end:
+            stream = STDERR if piece.stream == NOTE else piece.stream
+            chunk = LogChunk(stream=stream, at_ns=piece.at_ns, data=data[start:end])
+            yield Line(chunk=chunk, is_whole=rest.is_whole)
+            rest.is_whole = True
+        if max(start, end) < len(data):
+            yield from super().feed(replace(piece, data=data[max(start, end) :]))
 
 
 class Passer:

@@ -19,7 +19,7 @@ from runtime.api import LogChunk, LogOptions
 from runtime.linux.inotify import IN_CREATE, IN_MODIFY, IN_MOVED_TO, Watch
 from runtime.log.files import Generation, inode_of, open_generations
 from runtime.log.format import RAW
-from runtime.log.lines import Line, Passer, Splitter, is_wanted
+from runtime.log.lines import Batcher, Line, Passer, Splitter, is_wanted
 
 TAIL_FIRST_BYTES = 64 * 1024
 """How much of the end is looked at first for the last lines; then four times as much, and so on."""
@@ -128,7 +128,11 @@ class LogStream(Iterator[LogChunk]):
         yield from self._wanted(splitter.rest())
 
     def _splitter(self, *, is_at_beginning: bool) -> Splitter | Passer:
-        return Passer() if self._options.raw else Splitter(is_at_beginning=is_at_beginning)
+        if self._options.raw:
+            return Passer()
+        if self._options.batched and self._options.tail is None:
+            return Batcher(is_at_beginning=is_at_beginning)
+        return Splitter(is_at_beginning=is_at_beginning)
 
     def _take(self, splitter: Splitter | Passer, *, with_tail: bool) -> Iterator[Line]:
         """Read all that is there, generation by generation; keep the newest open."""

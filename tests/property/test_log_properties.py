@@ -8,7 +8,7 @@ from pathlib import Path
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from runtime.log.lines import Piece, Splitter
+from runtime.log.lines import Batcher, Piece, Splitter
 from tests.support.logs import Writer, chunks_of
 
 PIECES = st.lists(
@@ -35,6 +35,30 @@ def test_splitting_loses_nothing_and_cuts_only_at_newlines(pieces: list[tuple[in
     for stream in (1, 2):
         found = b"".join(line.data for line in lines if line.stream == stream)
         assert found == of_stream(pieces, stream)
+
+
+@given(PIECES)
+def test_lines_together_are_the_same_lines(pieces: list[tuple[int, bytes]]) -> None:
+    """Streams, times and order are those of the lines one by one; what never ends in a newline, too."""
+
+    def lines_of(splitter: Splitter) -> list[tuple[int, int, bytes]]:
+        found = [
+            line
+            for at, (stream, data) in enumerate(pieces)
+            for line in splitter.feed(Piece(stream=stream, at_ns=at, data=data))
+        ]
+        return [
+            (line.chunk.stream, line.chunk.at_ns, text + newline)
+            for line in [*found, *splitter.rest()]
+            for text, newline in _lines(line.chunk.data)
+        ]
+
+    assert lines_of(Batcher()) == lines_of(Splitter())
+
+
+def _lines(data: bytes) -> list[tuple[bytes, bytes]]:
+    *whole, rest = data.split(b"\n")
+    return [*((text, b"\n") for text in whole), *([(rest, b"")] if rest else [])]
 
 
 @given(PIECES, HAPPENINGS)

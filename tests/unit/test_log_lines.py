@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from runtime.api import LogOptions
-from runtime.log.lines import MAX_LINE, Piece, Splitter, is_wanted
+from runtime.log.lines import MAX_LINE, Batcher, Piece, Splitter, is_wanted
 
 
 def texts(splitter: Splitter, *pieces: tuple[int, int, bytes]) -> list[str]:
@@ -35,6 +35,18 @@ def test_a_carriage_return_ends_no_line() -> None:
         "1@1 b'50%\\r100%\\r\\n'",
         "1@1 b'next\\n'",
     ]
+
+
+def test_lines_come_together_where_their_time_is_the_same() -> None:
+    pieces = (1, 10, b"one\ntwo\nthr"), (2, 15, b"err\nmore\n"), (1, 20, b"ee\nfour\nfive\nsi")
+    batcher = Batcher()
+    assert texts(batcher, *pieces) == [
+        "1@10 b'one\\ntwo\\n'",
+        "2@15 b'err\\nmore\\n'",
+        "1@10 b'three\\n'",
+        "1@20 b'four\\nfive\\n'",
+    ]
+    assert [line.chunk.data for line in batcher.rest()] == [b"si"]
 
 
 def test_what_never_ended_comes_last() -> None:
