@@ -1,6 +1,6 @@
-"""`python -m tests.bench`: print trice beside `crun run` (and docker, podman where they answer), measured in one run.
+"""`python -m tests.bench`: print trice beside crun, podman, docker and docker compose, measured in one run.
 
---count N    how often each start is measured (default 50; commands a fifth of it)
+Nothing here is a test. Peers take turns with us wherever that can be; what is not installed is said and left out.
 """
 
 from __future__ import annotations
@@ -8,118 +8,144 @@ from __future__ import annotations
 import argparse
 import os
 import shutil
-import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
-from tests.bench import config, crun, ours
-from tests.bench.measure import Times, repeated, run_silently
+from tests.bench import config, execs, logs, ours, resident, start, stats
+from tests.bench.crun import Crun
+from tests.bench.peer import Peer, peer
+from tests.bench.results import Results
+from tests.support.podman import Podman, podman_in
 from tests.support.sandbox import end_groups, paths_of
 
-TARGET_FULL = 0.5
-TARGET_FURTHER_KIB = 300
+MB = 1_000_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scale:
+    """How much is measured."""
+
+    starts: int = 60
+    crowd: int = 100
+    execs: int = 40
+    containers: int = 100
+    rounds: int = 10
+    log_bytes: int = 500 * MB
+    logs: int = 3
+    commands: int = 10
+    sizes: tuple[int, ...] = config.SIZES
+
+
+TINY = Scale(
+    starts=2, crowd=4, execs=2, containers=3, rounds=2, log_bytes=4 * MB, logs=1, commands=1,
+    sizes=(1, 2),
+)  # fmt: skip
+"""So that all of it has run: the figures mean nothing."""
 
 
 def main() -> int:
-    """Measure everything and print it. Needs root and crun."""
+    """Measure everything and print it. Needs root."""
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
-    parser.add_argument("--count", type=int, default=50)
-    count = parser.parse_args().count
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there, too")
+    parser.add_argument("--tiny", action="store_true", help="as little as possible of everything")
+    parser.add_argument(
+        "--only", nargs="*", choices=sorted(PARTS), help="these parts; all of them unless given"
+    )
+    options = parser.parse_args()
     if os.geteuid() != 0:
         print("bench: needs root", file=sys.stderr)
         return 1
+    results = Results()
     root = Path(tempfile.mkdtemp(prefix="tr-", dir="/tmp"))
     try:
-        _measure(root, count)
+        measure(results, root, TINY if options.tiny else Scale(), options.only or [*PARTS])
     finally:
         left = [*end_groups(paths_of(root).cgroup_name), *end_groups(f"{root.name}-crun")]
         shutil.rmtree(root, ignore_errors=True)
         if left:
             print("bench: left running, and killed now:", *left, sep="\n  ", file=sys.stderr)
+    if options.json:
+        results.write(options.json)
     return 0
 
 
-def _measure(root: Path, count: int) -> None:
-    print("busybox true, no network, same configuration and limits")
-    with ours.runtime_of(root) as runtime:
-        starts = ours.starts(runtime, root, count=count)
-    _row("trice: request to exec", starts.to_exec)
-    _row("trice: full run", starts.full)
-    reference = _crun(root, count)
-    for engine in ("docker", "podman"):
-        _engine(engine, max(3, count // 10), starts.full)
-    if reference is not None:
-        full = starts.full.median / reference.median
-        print(
-            f"  ratio to crun run: to exec {starts.to_exec.median / reference.median:.2f}, "
-            f"full {full:.2f} (target {TARGET_FULL}: {_verdict(full, TARGET_FULL)})"
-        )
-    _resident(root, max(5, count // 5))
-    config.report(root, max(5, count // 5), _row)
+def measure(results: Results, root: Path, scale: Scale, parts: list[str]) -> None:
+    for part in PARTS:
+        if part in parts:
+            PARTS[part](results, root, scale)
 
 
-def _crun(root: Path, count: int) -> Times | None:
+def starting(results: Results, root: Path, scale: Scale) -> None:
+    with peer() as beside, ours.ours_in(root) as mine:
+        crun = _crun(results, root, mine)
+        start.one_by_one(results, mine, crun, beside, count=scale.starts)
+        start.many_at_once(results, mine, crun, beside, count=scale.crowd)
+
+
+def executing(results: Results, root: Path, scale: Scale) -> None:
+    with (
+        _podman(root / "podman") as podman,
+        ours.ours_in(root) as mine,
+        peer(podman.environment if podman else None) as beside,
+    ):
+        execs.report(results, mine, beside, podman, count=scale.execs)
+
+
+def using(results: Results, root: Path, scale: Scale) -> None:
+    with ours.ours_in(root) as mine:
+        stats.report(results, mine, containers=scale.containers, count=scale.rounds)
+
+
+def logging(results: Results, root: Path, scale: Scale) -> None:
+    with ours.ours_in(root) as mine:
+        logs.throughput(results, mine, size=scale.log_bytes, count=scale.logs)
+        logs.fairness(results, mine, count=scale.starts)
+
+
+def living(results: Results, root: Path, scale: Scale) -> None:
+    resident.report(results, root, count=scale.commands)
+
+
+def configuring(results: Results, root: Path, scale: Scale) -> None:
+    config.report(results, root, scale.commands, sizes=scale.sizes)
+
+
+PARTS = {
+    "start": starting,
+    "exec": executing,
+    "stats": using,
+    "logs": logging,
+    "resident": living,
+    "config": configuring,
+}
+
+
+def _crun(results: Results, root: Path, mine: ours.Ours) -> Crun | None:
     if shutil.which("crun") is None:
-        print("  crun: not installed")
+        results.section("crun")
+        results.remark("not installed: nothing is measured beside it")
         return None
-    reference = crun.times(root / "bundle", group=f"{root.name}-crun", count=count)
-    _row("crun run", reference)
-    return reference
+    made = mine.create(*start.TRUE)
+    document = mine.config(made)
+    mine.end(made)
+    return Crun(root / "bundle", document, group=f"{root.name}-crun")
 
 
-def _engine(name: str, count: int, mine: Times) -> None:
-    """Measure `<engine> run` where an engine answers and has a busybox image; say so where not."""
-    if shutil.which(name) is None:
-        print(f"  {name}: not installed")
+@contextmanager
+def _podman(root: Path) -> Iterator[Podman | None]:
+    if shutil.which("podman") is None or shutil.which("crun") is None:
+        yield None
         return
-    probe = subprocess.run(
-        [name, "image", "inspect", "busybox"],
-        stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=30, check=False,
-    )  # fmt: skip
-    if probe.returncode:
-        reason = (probe.stderr.strip() or "no answer").splitlines()[-1]
-        print(f"  {name}: not measured ({reason})")
-        return
-    argv = (name, "run", "--rm", "--network", "none", "busybox", "true")
-    taken = repeated(lambda: run_silently(argv, dict(os.environ), Path("/")), count)
-    _row(f"{name} run", taken)
-    print(f"  ratio to {name} run: full {mine.median / taken.median:.3f}")
+    root.mkdir()
+    with podman_in(root, runtime="crun") as podman:
+        yield podman
 
 
-def _resident(root: Path, count: int) -> None:
-    folder = root / "stack"
-    ours.stack(folder, 1)
-    commands = ours.Commands(root, folder)
-    commands.run("image", "load", str(root / "busybox.tar"))
-    try:
-        found = ours.memory(commands, root, folder)
-        print("memory, PSS")
-        print(f"  keeper  {found.keeper:6d} KiB")
-        print(f"  manager {found.manager:6d} KiB")
-        print(
-            f"  each further container {found.further:.0f} KiB, of it the payload {found.further_payload:.0f} "
-            f"(target {TARGET_FURTHER_KIB}: {_verdict(found.further, TARGET_FURTHER_KIB)})"
-        )
-        print(f"commands, {1 + ours.FURTHER} containers running")
-        python = (sys.executable, "-I", "-c", "pass")
-        start = repeated(lambda: run_silently(python, dict(os.environ), folder), count)
-        _row("an interpreter's start", start)
-        for words in (("ps",), ("up", "-d")):
-            taken = commands.times(*words, count=count)
-            _row(f"trice {' '.join(words)}" + (" (nothing to do)" if "up" in words else ""), taken)
-            print(f"  ratio to an interpreter's start: {taken.median / start.median:.1f}")
-    finally:
-        commands.run("system", "stop")
-
-
-def _row(what: str, times: Times) -> None:
-    print(f"  {what:34s}{times}")
-
-
-def _verdict(value: float, target: float) -> str:
-    return "met" if value <= target else f"missed by {value / target - 1:.0%}"
-
+__all__ = ["PARTS", "Peer", "Scale", "main", "measure"]
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 from tests.bench.measure import Times, repeated, run_silently
+from tests.bench.results import Figure, Results
 
 EXAMPLES = Path(__file__).parents[2] / "examples" / "stacks"
 ORACLES = ".venv-conformance/lib/python*/site-packages/compose/docker-compose"
@@ -51,31 +51,48 @@ def generated(count: int) -> str:
     return "name: generated\nservices:\n  service-0000: {image: first}\n" + "".join(services)
 
 
-def report(folder: Path, count: int, row: Callable[[str, Times], None]) -> None:
-    """Measure in `folder`, each thing so many times, and print it."""
-    print(f"config, cold; load average {os.getloadavg()[0]:.1f}")
+def report(results: Results, folder: Path, count: int, *, sizes: tuple[int, ...] = SIZES) -> None:
+    """Measure in `folder`, each thing so many times."""
+    results.section("config, cold")
     example = max(EXAMPLES.glob("*/compose.yaml"), key=lambda file: file.stat().st_size)
     taken = _times(TRICE, example, count)
-    row(f"trice config, {example.parent.name}", taken)
-    print(f"  target {TARGET_EXAMPLE_MS} ms: {_verdict(taken.median, TARGET_EXAMPLE_MS)}")
+    results.times(
+        "config.example", f"trice config, {example.parent.name}", taken, target=TARGET_EXAMPLE_MS
+    )
     oracle = next(iter(Path(__file__).parents[2].glob(ORACLES)), None)
     curve = {}
-    for size in SIZES:
+    for size in sizes:
         file = folder / f"generated-{size}.yaml"
         file.write_text(generated(size))
-        curve[size] = _times(TRICE, file, count)
-        row(f"trice config, {size} services", curve[size])
+        beside: tuple[str, Times] | None = None
         if oracle is not None:
-            row(f"docker compose config, {size}", _times(oracle, file, max(3, count // 3)))
+            beside = ("docker compose config", _times(oracle, file, max(3, count // 3)))
+            results.times(f"config.compose-{size}", f"docker compose config, {size}", beside[1])
+        curve[size] = _times(TRICE, file, count)
+        results.times(f"config.{size}", f"trice config, {size} services", curve[size], peer=beside)
     if oracle is None:
-        print("  docker compose: not installed; make conformance does it")
-    middle = curve[TARGET_SIZE].median
-    print(f"  target {TARGET_MS} ms for {TARGET_SIZE}: {_verdict(middle, TARGET_MS)}")
-    growth = curve[2 * TARGET_SIZE].median / middle
-    further = (curve[2 * TARGET_SIZE].median - middle) / TARGET_SIZE
-    print(
-        f"  twice the services in {growth:.2f} times the time, {further:.2f} ms each further one"
-        f" (linear, target {TARGET_GROWTH}: {_verdict(growth, TARGET_GROWTH)})"
+        results.remark("docker compose: not installed; make conformance does it")
+    middle, most = sorted(curve)[-2:]
+    results.add(
+        Figure(
+            key="config.many",
+            what=f"{middle} services",
+            unit="ms",
+            value=curve[middle].median,
+            target=TARGET_MS * middle / TARGET_SIZE,
+        )
+    )
+    growth = curve[most].median / curve[middle].median
+    further = (curve[most].median - curve[middle].median) / (most - middle)
+    results.add(
+        Figure(
+            key="config.growth",
+            what="twice the services in so many times the time",
+            unit="x",
+            value=growth,
+            target=TARGET_GROWTH,
+            note=f"{further:.2f} ms each further one",
+        )
     )
 
 
@@ -89,7 +106,3 @@ def _times(tool: Path, file: Path, count: int) -> Times:
             raise SystemExit(f"bench: {' '.join(argv)}: exit code {code}")
 
     return repeated(work, count)
-
-
-def _verdict(value: float, target: float) -> str:
-    return "met" if value <= target else f"missed by {value / target - 1:.0%}"

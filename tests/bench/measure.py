@@ -18,6 +18,9 @@ class Times:
     low: float
     """The fastest."""
     p95: float
+    p99: float
+    high: float
+    """The slowest."""
     count: int
 
     def __str__(self) -> str:
@@ -30,9 +33,15 @@ def times_of(nanoseconds: Iterable[int]) -> Times:
     return Times(
         median=statistics.median(values),
         low=values[0],
-        p95=values[min(len(values) - 1, round(len(values) * 0.95))],
+        p95=_quantile(values, 0.95),
+        p99=_quantile(values, 0.99),
+        high=values[-1],
         count=len(values),
     )
+
+
+def _quantile(values: list[float], part: float) -> float:
+    return values[min(len(values) - 1, round(len(values) * part))]
 
 
 def repeated(work: Callable[[], object], count: int) -> Times:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
+import queue
 import sys
-import threading
-import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -22,25 +22,16 @@ from runtime.api import (
     open_runtime,
 )
 from runtime.api import start_keeper as start
-from tests.bench.measure import Times, pss_kib, repeated, run_silently, times_of
-from tests.support.busybox import busybox_archive, busybox_rootfs
+from tests.bench.measure import Times, pss_kib, repeated, run_silently
+from tests.support.busybox import busybox_archive
 from tests.support.instance import containers_of_instance, residents
 from tests.support.sandbox import paths_of
 
 TRICE = str(Path(sys.executable).parent / "trice")
+IMAGE = "bench:latest"
 LIMITS = Limits(cpus=1.0, memory_bytes=64 << 20, pids=64)
 FURTHER = 30
 """So many containers are added to see what one costs."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Starts:
-    """Times of `busybox true` without a network, through the keeper."""
-
-    to_exec: Times
-    """From the request until the program executes."""
-    full: Times
-    """From the request until its end is recorded and its groups are gone; then it is removed (not counted)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,68 +46,77 @@ class Memory:
     """The payload's own part of it (busybox sleep)."""
 
 
+class Ours:
+    """A runtime of our own, without a manager, and containers of one small image."""
+
+    def __init__(self, runtime: Runtime, image: Digest, root: Path) -> None:
+        self.runtime = runtime
+        self.root = root
+        self._image = image
+        self._ends: queue.SimpleQueue[str] = queue.SimpleQueue()
+        self._numbers = itertools.count()
+
+    def hear(self, event: RuntimeEvent) -> None:
+        if event.action == "die":
+            self._ends.put(event.id)
+
+    def create(self, *command: str, **more: object) -> ContainerId:
+        """Make a container with the full default profile, no network, and the limits of all of them."""
+        fields: dict[str, object] = {"limits": LIMITS, **more}
+        return self.runtime.create(
+            ContainerRequest(
+                name=f"bench-{next(self._numbers)}",
+                image=self._image,
+                image_reference=IMAGE,
+                command=command,
+                **fields,  # type: ignore[arg-type]
+            )
+        )
+
+    def run(self, *command: str, **more: object) -> ContainerId:
+        """Make and start one."""
+        made = self.create(*command, **more)
+        self.runtime.start(made)
+        return made
+
+    def ended(self, *, timeout_s: float = 60) -> str:
+        """Wait until one has ended, and is written down as such; return which."""
+        return self._ends.get(timeout=timeout_s)
+
+    def end(self, *containers: ContainerId) -> None:
+        """Remove them, running or not."""
+        for container in containers:
+            self.runtime.remove(container, force=True)
+        while not self._ends.empty():
+            self._ends.get()
+
+    def config(self, container: ContainerId) -> dict[str, object]:
+        """Return its config.json."""
+        text = (paths_of(self.root).containers / container / "config.json").read_text()
+        document: dict[str, object] = json.loads(text)
+        return document
+
+
 @contextmanager
-def runtime_of(root: Path) -> Iterator[Runtime]:
+def ours_in(root: Path) -> Iterator[Ours]:
     """Start a keeper without a manager: this process is the manager."""
     paths = paths_of(root)
     start(paths, ())
     with closing(open_runtime(paths)) as runtime:
-        yield runtime
+        (image,) = runtime.load(busybox_archive(root / "busybox.tar", reference=IMAGE))
+        found = Ours(runtime, image.id, root)
+        unsubscribe = runtime.subscribe(found.hear)
+        yield found
+        unsubscribe()
+        for state in runtime.snapshot().containers:
+            runtime.remove(state.id, force=True)
         if not runtime.leave():
             raise RuntimeError("the keeper does not leave")
 
 
-def starts(runtime: Runtime, root: Path, *, count: int) -> Starts:
-    """Run `busybox true` so many times, one after another."""
-    (image,) = runtime.load(busybox_archive(root / "busybox.tar", reference="bench:latest"))
-    ended = threading.Semaphore(0)
-
-    def listen(event: RuntimeEvent) -> None:
-        if event.action == "die":
-            ended.release()
-
-    unsubscribe = runtime.subscribe(listen)
-    to_exec: list[int] = []
-    full: list[int] = []
-    for number in range(count + 1):
-        container = runtime.create(_request(image.id, number))
-        begun = time.perf_counter_ns()
-        runtime.start(container)
-        to_exec.append(time.perf_counter_ns() - begun)
-        if not ended.acquire(timeout=10):
-            raise RuntimeError("a container's end was not reported")
-        full.append(time.perf_counter_ns() - begun)
-        if number < count:
-            runtime.remove(container)
-    unsubscribe()
-    _bundle(root, container)
-    runtime.remove(container)
-    return Starts(to_exec=times_of(to_exec[1:]), full=times_of(full[1:]))
-
-
-def _request(image: Digest, number: int) -> ContainerRequest:
-    return ContainerRequest(
-        name=f"bench-{number}",
-        image=image,
-        image_reference="bench:latest",
-        command=("/bin/busybox", "true"),
-        limits=LIMITS,
-    )
-
-
-def _bundle(root: Path, container: ContainerId) -> None:
-    """Write the same configuration as a bundle for another runtime: <root>/bundle."""
-    bundle = root / "bundle"
-    busybox_rootfs(bundle / "rootfs")
-    document = json.loads((paths_of(root).containers / container / "config.json").read_text())
-    document["root"]["path"] = str(bundle / "rootfs")
-    document["process"]["user"] = {"uid": 0, "gid": 0}
-    (bundle / "config.json").write_text(json.dumps(document))
-
-
 def stack(folder: Path, services: int) -> Path:
     """Write a stack of so many sleeping services."""
-    one = "image: bench:latest\n    command: [sleep, '1000000']\n    stop_signal: SIGKILL"
+    one = f"image: {IMAGE}\n    command: [sleep, '1000000']\n    stop_signal: SIGKILL"
     text = "".join(f"  s{number}:\n    {one}\n" for number in range(services))
     folder.mkdir(exist_ok=True)
     path = folder / "compose.yaml"

@@ -35,6 +35,8 @@ class Podman:
     """The command. `root` is the test's own directory."""
 
     root: Path
+    runtime: str
+    """The OCI runtime that it drives: a name, or a path."""
 
     @property
     def state(self) -> Path:
@@ -50,7 +52,7 @@ class Podman:
         """Return the whole argument vector."""
         return [
             "podman",
-            *("--runtime", str(self.root / "trice-runtime")),
+            *("--runtime", self.runtime),
             *("--cgroup-manager", "cgroupfs", "--root", str(self.root / "storage")),
             *("--runroot", str(self.root / "run"), "--tmpdir", str(self.root / "tmp")),
             *arguments,
@@ -95,15 +97,18 @@ class Podman:
 
 
 @contextmanager
-def podman_in(root: Path) -> Iterator[Podman]:
-    """Give podman with the busybox image; at the end nothing of it is left but what the test must answer for."""
+def podman_in(root: Path, *, runtime: str = "") -> Iterator[Podman]:
+    """Give podman with the busybox image; at the end nothing of it is left but what the test must answer for.
+
+    Without `runtime` it drives ours.
+    """
     was_there = SHARED_STATE.exists()
-    podman = Podman(root=root)
+    wrapper = root / "trice-runtime"
+    podman = Podman(root=root, runtime=runtime or str(wrapper))
     (root / "containers.conf").write_text(CONFIG)
     # podman's own clean-up after a container forgets both the environment and --runtime-flag.
-    runtime = root / "trice-runtime"
-    runtime.write_text(f'#!/bin/sh\nexec {RUNTIME} --root {podman.state} "$@"\n')
-    runtime.chmod(0o755)
+    wrapper.write_text(f'#!/bin/sh\nexec {RUNTIME} --root {podman.state} "$@"\n')
+    wrapper.chmod(0o755)
     podman("load", "-i", str(busybox_archive(root / "busybox.tar")))
     try:
         yield podman
