@@ -88,7 +88,7 @@ def starting(results: Results, root: Path, scale: Scale) -> None:
 
 def executing(results: Results, root: Path, scale: Scale) -> None:
     with (
-        _podman(root / "podman") as podman,
+        _podman(root / f"{root.name}-podman") as podman,
         ours.ours_in(root) as mine,
         peer(podman.environment if podman else None) as beside,
     ):

@@ -18,6 +18,7 @@ class Crun:
         self._count = 0
         busybox_rootfs(bundle / "rootfs")
         self._document = json.loads(json.dumps(document))
+        self._document["ociVersion"] = "1.0.2"  # Debian's crun refuses a newer one
         self._document["root"]["path"] = str(bundle / "rootfs")
         self._document["process"]["user"] = {"uid": 0, "gid": 0}
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
@@ -123,8 +124,14 @@ def podman_in(root: Path, *, runtime: str = "") -> Iterator[Podman]:
 
 
 def _remove_groups(name: str) -> None:
-    """Remove the empty groups that conmon and pods sat in, also where podman takes a plain folder for a hierarchy."""
-    for top in sorted({*hierarchies(), *map(str, Path("/sys/fs/cgroup").iterdir())}):
+    """Remove the empty groups that conmon and pods sat in, and the plain folders that podman takes for hierarchies."""
+    mounted = hierarchies()
+    for top in sorted(
+        {*mounted, *(str(each.resolve()) for each in Path("/sys/fs/cgroup").iterdir())}
+    ):
+        if top not in mounted:
+            shutil.rmtree(top + name, ignore_errors=True)  # ordinary files are in there, too
+            continue
         folders = [Path(folder) for folder, _, _ in os.walk(top + name, topdown=False)]
         for group in folders:
             eventually(lambda group=group: _is_removed(group))  # type: ignore[misc]
