@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -188,15 +188,18 @@ def command(
     from orchestrator.load.request import Phases  # [lazy] `--help` loads nothing
 
     is_raw = without["has_no_interpolate"] or view == "variables"
+    is_bare = view in ("environment", "profiles")
     phases = Phases(
         interpolation=not is_raw,
         normalisation=not (without["has_no_normalize"] or view == "variables"),
-        consistency=not (without["has_no_consistency"] or view == "environment"),
+        consistency=not (without["has_no_consistency"] or is_bare),
         path_resolution=not without["has_no_path_resolution"],
-        env_resolution=not (without["has_no_env_resolution"] or view == "environment"),
+        env_resolution=not (without["has_no_env_resolution"] or is_bare),
         keeps_unused=settings.all_resources or view == "variables",
     )
     request = settings.load_request(services, only_services=bool(services), phases=phases)
+    if view == "profiles":  # those of services that are not enabled, too
+        request = replace(request, profiles=("*",))
     stack = load_shown(request)
     asked = Asked(form=form, hashes=hashes or "", is_raw=is_raw)
     shown = _hashes if hashes is not None else _VIEWS[view] if view else _whole

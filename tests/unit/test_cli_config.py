@@ -92,6 +92,10 @@ def test_all_resources_are_kept_when_asked_for(folder: Path, flag: str, lines: s
     assert shown.split() == lines.split()
 
 
+def test_profiles_are_told_whether_they_are_active_or_not(folder: Path) -> None:
+    assert output(folder, "config", "--profiles").split() == ["full"]
+
+
 def test_named_services_come_with_what_they_depend_on(folder: Path) -> None:
     assert output(folder, "config", "--services", "cache").split() == ["cache"]
     assert output(folder, "--profile", "full", "config", "--services", "web").split() == [
