@@ -296,17 +296,3 @@ def test_health_checks(podman: Podman) -> None:
     podman("healthcheck", "run", "a", code=1)
     podman("exec", "a", "touch", "/well")
     podman("healthcheck", "run", "a")
-
-
-def test_a_pod_shares_namespaces(podman: Podman) -> None:
-    podman("pod", "create", "--name", "p", "--infra-image", IMAGE, "--infra-command", "sleep 600", "--network", "none",
-           "--cgroup-parent", podman.group, "--share", "net,ipc,uts")  # fmt: skip
-    try:
-        for name in ("a", "b"):
-            podman("run", "-d", "--pod", "p", "--name", name, IMAGE, "sleep", "600")
-        pids = [podman.format(name, "{{.State.Pid}}") for name in ("a", "b")]
-        for kind in ("net", "ipc", "uts"):
-            assert len({os.readlink(f"/proc/{pid}/ns/{kind}") for pid in pids}) == 1, kind
-        assert os.readlink(f"/proc/{pids[0]}/ns/pid") != os.readlink(f"/proc/{pids[1]}/ns/pid")
-    finally:
-        podman("pod", "rm", "--force", "--time", "0", "p")
