@@ -231,7 +231,7 @@ class LocalRuntime(LocalImages, Parts):
                 config,
                 facts=self._facts,
                 rootfs=self.rootfs(record.id),
-                cgroup_procs=group.procs_files,
+                cgroup_procs=group.entry_files,
                 wait_fifo=None,
                 joined=joined(config, self._process_of),
                 files=files,
@@ -440,6 +440,14 @@ class LocalRuntime(LocalImages, Parts):
         if ending.oom_kills:
             self.emit("oom", record)
         self.emit("die", record, exitCode=str(ended.code))
+        self._follower.put(lambda: self._settle(record))
+
+    def _settle(self, record: Record) -> None:
+        """Have on disk how it ended: behind the ends that are to be told."""
+        try:
+            self._records.settle(record.id)
+        except OSError as error:
+            log.warning("how %s ended may not outlive a power cut: %s", record.request.name, error)
 
     def _note_end(self, record: Record, ending: Ending) -> None:
         """Write down how it ended. A disk that refuses keeps nothing from being over: the keeper's report is enough."""

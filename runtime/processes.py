@@ -90,7 +90,7 @@ class LocalProcesses:
             config,
             process,
             facts=self._facts,
-            cgroup_procs=self._hierarchy.open(container).procs_files,
+            cgroup_procs=self._hierarchy.open(container).entry_files,
             size=request.size,
             is_privileged=request.privileged,
         )

@@ -28,7 +28,7 @@ import msgspec
 from runtime.api import ContainerId, ContainerRequest, Mount
 from runtime.documents import VERSION, DocumentDamaged, encode, read_document
 from runtime.errors import AlreadyExists, NotFound
-from runtime.linux.files import write_atomic
+from runtime.linux.files import sync_directory, sync_file, write_atomic
 from runtime.paths import Paths
 
 log = logging.getLogger(__name__)
@@ -189,10 +189,19 @@ class Records:
         write_atomic(str(self.directory(container) / "config.json"), config, fsync=False)
 
     def end(self, container: ContainerId, ending: Ending) -> None:
-        """Record durably how an attempt ended. Raises OSError where the disk refuses; it is known here all the same."""
+        """Record how an attempt ended. Raises OSError where the disk refuses; it is known here all the same.
+
+        Nobody waits for the disk to hear of an end: only a power cut can undo it, until `settle`.
+        """
         self._endings[container] = ending
         path = self.directory(container) / "ended.json"
-        write_atomic(str(path), encode(ending), fsync=True)
+        write_atomic(str(path), encode(ending), fsync=False)
+
+    def settle(self, container: ContainerId) -> None:
+        """Have on disk how it ended. Nothing to do for one that was removed. Idempotent; raises OSError."""
+        with suppress(FileNotFoundError):
+            sync_file(str(self.directory(container) / "ended.json"))
+            sync_directory(str(self.directory(container)))
 
     def keeper_exit(self, container: ContainerId) -> KeeperExit | None:
         return read_document(self.directory(container) / "exit.json", KeeperExit)

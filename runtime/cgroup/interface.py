@@ -45,6 +45,14 @@ class Group(Protocol):
     def procs_files(self) -> tuple[str, ...]:
         """The `cgroup.procs` files to write "0" to, in this order; pids comes last."""
 
+    @property
+    def entry_files(self) -> tuple[str, ...]:
+        """The same for a process that writes "0" itself and has one thread: what it enters without waiting.
+
+        v1's `tasks`: a thread that moves itself needs no lock against all forks and exits of the machine, which takes
+        an RCU grace period, some 10 ms (cgroup.c, cgroup_procs_write_start). v2 has only cgroup.procs for that.
+        """
+
     def update(self, limits: Limits) -> None:
         """Set the limits now, of running processes too. Idempotent; memory goes first, as it may be refused.
 

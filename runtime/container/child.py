@@ -15,12 +15,16 @@ class Child:
     """The half-made container: the descriptors and decisions that one step leaves for the next."""
 
     __slots__ = (
-        "contents", "environment", "executable", "fifo", "held", "identity", "is_masked_attached", "kept", "masked",
-        "null", "proc", "root", "sync", "taken", "target", "umask",
+        "born_in", "contents", "environment", "executable", "fifo", "held", "identity", "is_masked_attached", "kept",
+        "masked", "null", "proc", "root", "sync", "taken", "target", "umask",
     )  # fmt: skip
 
-    def __init__(self, sync: int, target: int = -1, contents: int = -1) -> None:
+    def __init__(
+        self, sync: int, target: int = -1, contents: int = -1, *, born_in: str = ""
+    ) -> None:
         self.sync = sync
+        self.born_in = born_in
+        """The directory of the v2 group that it has been in from its first moment."""
         self.contents = contents
         """The memfd with what the files hold that the container is given."""
         self.target = target

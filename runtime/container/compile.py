@@ -109,7 +109,7 @@ def compile_program(
 ) -> bytes:
     """Return the launch program of this config.
 
-    `cgroup_procs` are the cgroup.procs files that the child writes itself into, in order. With `wait_fifo` the child
+    `cgroup_procs` are the files that the child writes itself into, in order (`Group.entry_files`). With `wait_fifo` it
     waits for a byte in that FIFO before it executes. `joined` are the containers that "container:NAME" means, by these
     texts. `files` are those that the launch is given the contents of; `apart` the kinds of namespaces whose path is
     known to be of another one than the caller's own. Raises InvalidSpec for what is not supported, by its path.

@@ -77,7 +77,7 @@ class Operation:
 class Prepared:
     """A program that can be launched, any number of times."""
 
-    __slots__ = ("flags", "labels", "pid_namespace", "steps")
+    __slots__ = ("flags", "group", "labels", "pid_namespace", "steps")
 
     def __init__(
         self,
@@ -85,8 +85,11 @@ class Prepared:
         steps: Sequence[tuple[Callable[..., None], tuple[object, ...]]],
         labels: Sequence[str],
         pid_namespace: tuple[str, int] | None = None,
+        group: str = "",
     ) -> None:
         self.flags = flags
+        self.group = group
+        """The directory of the v2 group that it may be cloned into: what the first "join_cgroup" of a v2 group says."""
         self.pid_namespace = pid_namespace
         """The file and inode of the pid namespace to be cloned into (0: whatever it is); None is ours, or a new one."""
         self.steps = tuple(steps)
@@ -350,7 +353,18 @@ def prepare(document: bytes) -> Prepared:
             raise ValueError(f"op {index} ({name}): {error}") from None
         steps.append((operation.run, ready))
         labels.append(operation.label.format(*arguments))
-    return Prepared(flags, steps, labels, pid_namespace)
+    return Prepared(flags, steps, labels, pid_namespace, _group(ops))
+
+
+def _group(ops: Sequence[tuple[str, list[Json]]]) -> str:
+    """Return the v2 group among those that the program begins with joining: v1's are joined by their `tasks`."""
+    for name, arguments in ops:
+        if name != "join_cgroup":
+            break
+        folder, _, file = str(arguments[0]).rpartition("/")
+        if file == steps_mount.PROCS:
+            return folder
+    return ""
 
 
 def describe(document: bytes) -> str:

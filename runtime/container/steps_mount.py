@@ -17,11 +17,14 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+PROCS = "cgroup.procs"
 _NULL_DEVICE = os.makedev(1, 3)
 
 
-def join_cgroup(_child: Child, path: str) -> None:
-    """Move ourselves into a group: "0" to its cgroup.procs is the writer."""
+def join_cgroup(child: Child, path: str) -> None:
+    """Move ourselves into a group: "0" to its cgroup.procs (v1: its tasks) is the writer."""
+    if path == f"{child.born_in}/{PROCS}":
+        return
     fd = os.open(path, os.O_WRONLY)
     try:
         os.write(fd, b"0")

@@ -42,6 +42,15 @@ def write_json_atomic(path: str, document: object, *, fsync: bool) -> None:
     write_atomic(path, lightjson.dumps(document) + b"\n", fsync=fsync)
 
 
+def sync_file(path: str) -> None:
+    """Put what was written to a file on disk, by whatever descriptor."""
+    fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
 def sync_directory(path: str) -> None:
     """Put a directory's names on disk."""
     fd = os.open(path or ".", os.O_RDONLY | os.O_DIRECTORY)

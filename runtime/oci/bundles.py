@@ -218,7 +218,7 @@ class Bundles:
             config,
             facts=self.facts,
             rootfs=BundleRoot(path=config.root.path if config.root else ""),
-            cgroup_procs=group.procs_files,
+            cgroup_procs=group.entry_files,
             wait_fifo=str(place.fifo),
             apart=apart(config),
         )

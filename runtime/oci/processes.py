@@ -165,7 +165,7 @@ class BundleProcesses:
             config,
             process,
             facts=self.bundles.facts,
-            cgroup_procs=self.bundles.group(place).procs_files,
+            cgroup_procs=self.bundles.group(place).entry_files,
             size=(size.height, size.width) if size else None,
         )
         prepared = program.prepare(document)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from runtime.api import ExecRequest, ExitKind, InvalidSpec, InvalidState, LaunchFailed
+from runtime.api import ExecRequest, ExitKind, InvalidSpec, InvalidState, LaunchFailed, Limits
 from tests.support.keeper import kill_wait
 from tests.support.live import Live, live
 from tests.support.needs import needs
@@ -82,6 +82,16 @@ def test_it_is_in_every_namespace_and_group_of_the_container_and_has_its_limits(
     session.signal("SIGKILL")
     session.wait(10)
     session.close()
+
+
+def test_it_is_possible_also_where_the_limit_of_processes_is_reached(box: Live) -> None:
+    """Whoever looks into a container that can fork no more gets in; what it forks then is refused there."""
+    container = box.run(
+        "sh", "-c", "sleep 1000 & sleep 1000 & sleep 1000 & wait", limits=Limits(pids=4)
+    )
+    eventually(lambda: box.runtime.stats(container).pids == 4, what="its processes are there")
+    assert box.exec(container, "echo", "in").out == "in\n"
+    assert "can't fork" in box.sh(container, "true & true").err
 
 
 def test_it_has_nothing_open_but_stdio(box: Live) -> None:

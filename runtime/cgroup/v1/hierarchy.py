@@ -69,6 +69,13 @@ class V1Group:
         return tuple(f"{path}/cgroup.procs" for path in self.paths)
 
     @property
+    def entry_files(self) -> tuple[str, ...]:
+        unified = self.by_controller.get(UNIFIED)
+        return tuple(
+            f"{path}/{'cgroup.procs' if path == unified else 'tasks'}" for path in self.paths
+        )
+
+    @property
     def paths(self) -> tuple[str, ...]:
         """Each directory once (cpu and cpuacct often share one), pids last."""
         backwards = dict.fromkeys(reversed(tuple(self.by_controller.values())))

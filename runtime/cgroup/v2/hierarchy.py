@@ -39,6 +39,10 @@ class V2Group:
     def procs_files(self) -> tuple[str, ...]:
         return (f"{self.path}/cgroup.procs",)
 
+    @property
+    def entry_files(self) -> tuple[str, ...]:
+        return self.procs_files
+
     def update(self, limits: Limits) -> None:
         if not os.path.isdir(self.path):
             raise NotFound(f"no group {self.path}")
