@@ -27,6 +27,11 @@ LOG_CHUNK = 64 * 1024
 LOG_BUDGET = 256 * 1024
 LOG_PIECES = 16
 """How many descriptors a turn serves when each holds little."""
+LOG_LITTLE = 16 * 1024
+LOG_PAUSE_S = 0.001
+LOG_BURST_S = 0.005
+"""Pieces smaller than LOG_LITTLE that follow one another within LOG_BURST_S are let gather in their pipes for
+LOG_PAUSE_S (1 MiB each): one wake for many writes. The first piece after a silence is never kept waiting."""
 
 
 class Loop:
@@ -41,6 +46,8 @@ class Loop:
         self._log_handlers: dict[int, LogHandler] = {}
         self._timers: dict[int, tuple[float, Callable[[], None]]] = {}
         self._last_timer = 0
+        self._logs_served = 0.0
+        """When logs were served last."""
         self.is_running = True
 
     def watch_control(self, fd: int, handler: Handler) -> None:
@@ -109,16 +116,26 @@ class Loop:
 
     def _serve_logs(self) -> None:
         budget = LOG_BUDGET
-        for _ in range(LOG_PIECES):
+        pieces = 0
+        while pieces < LOG_PIECES:
             ready = self._logs.poll(0, 1)
             if not ready:
-                return
+                break
+            pieces += 1
             fd = ready[0][0]
             handler = self._log_handlers.get(fd)
             if handler is not None:
                 budget -= handler(min(LOG_CHUNK, budget))
             if budget <= 0:
-                return
+                break
+        now = monotonic()
+        is_burst, self._logs_served = now - self._logs_served < LOG_BURST_S, now
+        if is_burst and LOG_BUDGET - budget < pieces * LOG_LITTLE:
+            self._epoll.modify(self._logs.fileno(), 0)
+            self.call_later(LOG_PAUSE_S, self._resume_logs)
+
+    def _resume_logs(self) -> None:
+        self._epoll.modify(self._logs.fileno(), READ)
 
     def _wait_s(self) -> float:
         """Return how long until the next timer; -1 for ever."""

@@ -133,3 +133,27 @@ def test_what_a_handler_forgets_is_not_served_in_the_same_turn(pipes: Pipes) -> 
     pipes.loop.turn()
     assert pipes.trace == ["dropped it"]
     pipes.loop.forget(other)
+
+
+def test_little_pieces_that_follow_at_once_are_let_gather(pipes: Pipes) -> None:
+    """The first is taken at once; in the pause after the second others are served, and what came is taken together."""
+    log = pipes.log("log")
+    for _ in range(2):
+        os.write(log, b"x")
+        pipes.loop.turn()
+    assert pipes.trace == ["log", "log"]
+    os.write(log, b"y" * 100)
+    os.write(pipes.control("control"), b"c")
+    pipes.loop.turn()
+    assert pipes.trace == ["log", "log", "control"]
+    while pipes.trace[-1] != "log":  # a turn ends with the pause, the next serves
+        pipes.loop.turn()
+    assert pipes.trace == ["log", "log", "control", "log"]
+
+
+def test_large_pieces_are_not_kept_waiting(pipes: Pipes) -> None:
+    log = pipes.log("log", pretend=LOG_CHUNK)
+    os.write(log, b"x")
+    for _ in range(3):
+        pipes.loop.turn()
+    assert len(pipes.trace) == 3 * LOG_BUDGET // LOG_CHUNK

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from struct import pack
 from typing import TYPE_CHECKING
 
@@ -30,7 +31,7 @@ _IF_OTHER, _IF_ANY_BIT, _JUMP, _EXIT = 0x56, 0x45, 0x05, 0x95
 
 def set_rules(group: str, rules: Sequence[DeviceRule]) -> None:
     """Let the group use what these rules allow, and nothing else. Raises InvalidSpec, KernelRefused."""
-    program = ebpf.load_device_program(compile_rules(rules))
+    program = ebpf.load_device_program(compile_rules(tuple(rules)))
     try:
         ebpf.attach_device_program(program, group)
     except OSError as error:
@@ -50,8 +51,9 @@ def allows_everything(rules: Sequence[DeviceRule]) -> bool:
     return is_any and access_bits(last) == _EVERY_ACCESS
 
 
-def compile_rules(rules: Sequence[DeviceRule]) -> bytes:
-    """Return the program's instructions. Raises InvalidSpec for a rule that is none."""
+@lru_cache(maxsize=32)
+def compile_rules(rules: tuple[DeviceRule, ...]) -> bytes:
+    """Return the program's instructions, made once for the same rules. Raises InvalidSpec for a rule that is none."""
     code = [
         _instruction(_LOAD_WORD, _TYPE, _CONTEXT, offset=0),  # access << 16 | type
         _instruction(_MOVE, _WANTED, _TYPE),
