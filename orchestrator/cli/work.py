@@ -25,7 +25,8 @@ def show_work(records: Iterable[Document], view: ProgressView) -> Document:
                 view.show(last)
     if not last.get("end"):
         raise ManagerGone(
-            "the manager ended before the work was done; it goes on when the manager is back: see `trice ps`"
+            "the manager ended before the work was done; it goes on with it when it is back: see `trice ps`"
+            " (not where images were still being made: say it again then)"
         )
     if not last.get("ok"):
         raise WorkFailed(str(last.get("error") or "failed"))

@@ -6,27 +6,28 @@ from orchestrator.model.progress import Progress, ProgressStatus, Report
 from orchestrator.plan.plan import Plan
 from orchestrator.plan.revise import is_same_wish
 from orchestrator.run.held import Prepared
+from orchestrator.run.view import Outcome
 
 
-def is_reached(prepared: Prepared) -> bool:
-    """Tell whether nothing new is wanted and nothing is to be done or waited for."""
+def reached(prepared: Prepared, report: Report) -> Outcome | None:
+    """Report warnings and what runs as it is wanted already; an Outcome where that is all that is wanted."""
     base, plan = prepared.base, prepared.plan
-    return (
-        base is not None
-        and is_same_wish(base, prepared.wanted)
-        and plan.is_empty
-        and not plan.waiting
-    )
-
-
-def tell_first(prepared: Prepared, report: Report) -> None:
-    """Report warnings, and what runs as it is wanted already."""
     tell_warnings(prepared, report)
-    for name in prepared.plan.kept:
+    for name in plan.kept:
         report(Progress(id=f"Container {name}", status=ProgressStatus.DONE, text="Running"))
+    is_same = base is not None and is_same_wish(base, prepared.wanted)
+    if is_same and plan.is_empty and not plan.waiting:
+        return Outcome(ok=True, revision=prepared.revision - 1)
+    return None
+
+
+def only_warnings(prepared: Prepared, report: Report) -> None:
+    """Report warnings; there is always something to do."""
+    tell_warnings(prepared, report)
 
 
 def tell_warnings(prepared: Prepared, report: Report) -> None:
+    """Report what the plan warns of."""
     for warning in prepared.plan.warnings:
         report(
             Progress(

@@ -33,6 +33,10 @@ STOP_PARALLELISM = 256
 """Stopping is mostly waiting for a grace period: as few projects as possible wait for it twice."""
 
 
+class Unwanted(RuntimeFault):
+    """Something newer is wanted: a build under way ends."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Result:
     """What became of one action."""
@@ -166,10 +170,7 @@ class _Run:
         match action:
             case BuildImage():
                 self.runtime.bootstrap(
-                    action.request,
-                    progress=lambda line: self._tell(
-                        action, ProgressStatus.WORKING, "Building", line
-                    ),
+                    action.request, progress=lambda line: self._tell_build(action, line)
                 )
             case CreateContainer():
                 request = action.request
@@ -194,6 +195,12 @@ class _Run:
             case _:
                 assert_never(action)
         return None
+
+    def _tell_build(self, action: BuildImage, line: str) -> None:
+        """Tell a line of a build. Raises what ends it when nobody wants it any more."""
+        if self.is_stale():
+            raise Unwanted(f"the build of {action.request.reference} was given up")
+        self._tell(action, ProgressStatus.WORKING, "Building", line)
 
     def _leave(self, action: LeaveVolume) -> None:
         with suppress(NotFound):  # gone a moment ago: it is left as much as can be

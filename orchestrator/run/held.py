@@ -14,6 +14,7 @@ from types import MappingProxyType
 from orchestrator.model.progress import Report
 from orchestrator.model.project import Project, ProjectName
 from orchestrator.plan.action import BuildImage, CreateContainer, StartContainer
+from orchestrator.plan.claims import Claim, claim_to_run
 from orchestrator.plan.desired import Desired
 from orchestrator.plan.observed import Observed
 from orchestrator.plan.plan import Plan, PlanProblem
@@ -22,9 +23,10 @@ from orchestrator.plan.restart import Memory, Policy, Tally
 from orchestrator.plan.revise import asked_again
 from orchestrator.run import records
 from orchestrator.run.clock import Clock
-from orchestrator.run.execute import Result, execute
+from orchestrator.run.execute import Result, execute, never
 from orchestrator.run.observe import observe
 from orchestrator.run.records import HISTORY_LENGTH, Event, Loader, StoredHistory
+from orchestrator.run.view import Outcome
 from orchestrator.store.backend import Store, Write
 from runtime.api import ContainerId, InvalidSpec, Runtime
 
@@ -61,6 +63,27 @@ class Prepared:
     @property
     def builds(self) -> tuple[BuildImage, ...]:
         return tuple(each for each in self.plan.actions if isinstance(each, BuildImage))
+
+
+First = Callable[[Prepared, Report], Outcome | None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wish:
+    """How a command changes what is wanted of a project."""
+
+    make: MakeDesired
+    first: First
+    """Tells what is to be told before anything is done; an Outcome: there is nothing to do."""
+    claim: Callable[[Desired], Claim] = claim_to_run
+    project: Project | None = None
+    """None: the one that is wanted already."""
+    before: Plan | None = None
+    """Done between two rounds, as soon as the revision is made."""
+    is_built_first: bool = False
+    """Images are built before anything is changed."""
+    is_unconditional: bool = False
+    """Made whatever the plan's problems are: what is to go may go."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,11 +127,16 @@ class HeldProject:
         plan = replace(plan, problems=(*plan.problems, *refused))
         return Prepared(base=base, wanted=wanted, memory=plan.memory, plan=plan)
 
-    def adopt(self, prepared: Prepared) -> bool:
+    def is_base_of(self, prepared: Prepared) -> bool:
+        """Tell whether nothing else was wanted since this was prepared."""
+        with self._guard:
+            return self.desired is prepared.base
+
+    def adopt(self, prepared: Prepared, *, is_void: Callable[[], bool] = never) -> bool:
         """Make a prepared revision the desired one, durably; False: another came in between."""
         wanted = prepared.wanted
         with self._guard:
-            if self.desired is not prepared.base:
+            if self.desired is not prepared.base or is_void():
                 return False
             event = Event(what=f"revision {wanted.revision.number}", cause=_why(wanted))
             record = self._record(self._newest + 1, wanted, [event])

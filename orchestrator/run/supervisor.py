@@ -9,14 +9,18 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from dataclasses import replace
+from functools import partial
 from typing import TypeVar
 
 from orchestrator.errors import NotFoundError
 from orchestrator.model.progress import Progress, Report
 from orchestrator.model.project import Project, ProjectName, ServiceName
+from orchestrator.plan.action import BuildImage
+from orchestrator.plan.claims import Claim
 from orchestrator.plan.desired import (
     DOWN_DEFAULTS,
     UP_DEFAULTS,
@@ -31,18 +35,14 @@ from orchestrator.plan.plan import Plan
 from orchestrator.plan.reconcile import DEFAULT_POLICY
 from orchestrator.plan.restart import Policy, Tally, rebase
 from orchestrator.plan.revise import bring_up, take_down
-from orchestrator.run.announce import (
-    is_reached,
-    nothing_to_remove,
-    tell_first,
-    tell_warnings,
-)
+from orchestrator.run.announce import nothing_to_remove, reached, tell_warnings
 from orchestrator.run.bus import wake_of
 from orchestrator.run.by_hand import Turn, hold, is_ending, stop_rest
 from orchestrator.run.clock import Clock
+from orchestrator.run.commands import Command, Commands, Superseded
 from orchestrator.run.contents import content_digests
-from orchestrator.run.execute import STOP_PARALLELISM, execute
-from orchestrator.run.held import HeldProject, Machine, MakeDesired, Prepared
+from orchestrator.run.execute import STOP_PARALLELISM, execute, never
+from orchestrator.run.held import HeldProject, Machine, MakeDesired, Prepared, Wish
 from orchestrator.run.loading import default_loader, restore_projects
 from orchestrator.run.records import LOCAL_NODE, Loader
 from orchestrator.run.view import HistoryEntry, Outcome, ProjectView
@@ -88,6 +88,7 @@ class Supervisor:
         self.on_rest: Callable[[], None] = lambda: None
         """Called on the loop whenever a project has come to rest; `idle()` may have become true."""
         self._workers: dict[ProjectName, Worker] = {}
+        self._commands = Commands()
         self._pool = ThreadPoolExecutor(_ROUNDS_AT_ONCE, thread_name_prefix="round")
         self._waiting = ThreadPoolExecutor(STOP_PARALLELISM, thread_name_prefix="stop")
         self._unsubscribe: Callable[[], None] | None = None
@@ -118,24 +119,13 @@ class Supervisor:
         plan has a problem, the project stays as it was. Raises LoadErrors for a document that
         cannot be decoded, NotFoundError (`no such service: X`), PlanConflict. All other failures
         are in the Outcome."""
-        project, make = await self._call(lambda: self.wish(document, services, options))
-        worker = await self._worker(project.name)
-        is_built = False
-        while True:
-            prepared = await self._call(lambda: worker.held.prepare(project, make))
-            if prepared.plan.problems:
-                return Outcome(ok=False, error=obstacle(prepared.plan))
-            if prepared.builds and not is_built:
-                is_built = True
-                if failure := await self._build(prepared, report):
-                    return Outcome(ok=False, error=failure)
-                continue
-            tell_first(prepared, report)
-            if is_reached(prepared):
-                return Outcome(ok=True, revision=prepared.revision - 1)
-            waiter = await self._adopt(worker, prepared, report)
-            if waiter is not None:
-                return await self._result(worker, waiter)
+
+        async def up(command: Command) -> Outcome:
+            project, make = await self._call(lambda: self.wish(document, services, options))
+            wish = Wish(project=project, make=make, first=reached, is_built_first=True)
+            return await self.bring_about(command, project.name, wish, report)
+
+        return await self.carry_out(str(document.get("name")), options.cause, up)
 
     async def down(
         self, name: str, *, options: DownOptions = DOWN_DEFAULTS, report: Report
@@ -163,7 +153,8 @@ class Supervisor:
     async def stop_all(self, report: Report) -> Outcome:
         """Halt every project and stop every other container of this runtime: `system stop`."""
         options = DownOptions(cause="system stop")
-        names = [name for name, worker in self._workers.items() if worker.held.desired is not None]
+        names = {name for name, worker in self._workers.items() if worker.held.desired is not None}
+        names |= {ProjectName(name) for name in self._commands.projects() if _NAME.fullmatch(name)}
         outcomes = await asyncio.gather(
             *(self._take_down(name, State.HALTED, options, report) for name in sorted(names))
         )
@@ -260,7 +251,8 @@ class Supervisor:
 
     def idle(self) -> bool:
         """Tell whether nothing runs, waits for a restart, or is being worked on."""
-        return all(worker.is_idle for worker in self._workers.values())
+        is_at_rest = all(worker.is_idle for worker in self._workers.values())
+        return is_at_rest and not self._commands.projects()
 
     async def close(self) -> None:
         """Stop looking after the projects; containers go on. Waits for actions under way."""
@@ -268,6 +260,7 @@ class Supervisor:
             self._unsubscribe()
         for worker in self._workers.values():
             worker.close()
+        self._commands.abandon_all("the manager is leaving; nothing was changed")
         await asyncio.gather(*(worker.ended() for worker in self._workers.values()))
         if self._remembering:
             await asyncio.wait(self._remembering)
@@ -300,34 +293,61 @@ class Supervisor:
         worker = self._workers.get(name)
         return worker.held if worker is not None else await self._call(lambda: self._held(name))
 
-    async def revise(
-        self,
-        name: str,
-        make: MakeDesired,
-        report: Report,
-        *,
-        project: Project | None = None,
-        before: Plan | None = None,
+    async def carry_out(
+        self, name: str, cause: str, work: Callable[[Command], Awaitable[Outcome]]
     ) -> Outcome:
-        """Make a new revision and return when it holds. `before` is done first, when it is made."""
-        worker = await self._worker(self.project_name(name))
+        """Do the work as a command on a project, accepted now: older ones that contradict give way."""
+        try:
+            with self._commands.accept(name, cause) as command:
+                return await work(command)
+        except Superseded as why:
+            return Outcome(ok=False, error=str(why))
+        finally:
+            self._rested()
+
+    async def bring_about(
+        self, command: Command, name: ProjectName, wish: Wish, report: Report
+    ) -> Outcome:
+        """Make a new revision and return when it holds. Raises Superseded."""
+        worker = await self._worker(name)
+        is_built = False
         while True:
-            prepared = await self._call(lambda: worker.held.prepare(project, make))
-            if prepared.plan.problems:
+            prepared = await self._call(lambda: worker.held.prepare(wish.project, wish.make))
+            command.claim = wish.claim(prepared.wanted)
+            await command.check()
+            if prepared.plan.problems and not wish.is_unconditional:
                 return Outcome(ok=False, error=obstacle(prepared.plan))
-            tell_warnings(prepared, report)
-            async with worker.turn:
-                waiter = await self._adopt(worker, prepared, report)
-                error = await self.do_now(before, report) if waiter and before else ""
+            if prepared.builds and wish.is_built_first and not is_built:
+                is_built = True
+                if failure := await self.build(command, prepared.builds, report):
+                    return Outcome(ok=False, error=failure)
+                continue
+            if outcome := wish.first(prepared, report):
+                self._commands.overrule(command)
+                if await self._call(partial(worker.held.is_base_of, prepared)):
+                    return outcome
+                continue
+            async with worker.turn if wish.before is not None else nullcontext():
+                waiter = await self._adopt(worker, command, prepared, report)
+                error = await self.do_now(wish.before, report) if waiter and wish.before else ""
             if waiter is not None:
-                outcome = await self._result(worker, waiter)
+                outcome = await self._result(worker, command, waiter)
                 return replace(outcome, ok=False, error=error) if error else outcome
+
+    async def build(self, command: Command, builds: tuple[BuildImage, ...], report: Report) -> str:
+        """Build images; return why that failed. Raises Superseded: the build ends soon after it."""
+        plan = Plan(actions=builds)
+        return await command.wait_for(
+            self.do_now(plan, command.reporting(report), is_stale=lambda: command.is_void)
+        )
 
     async def remove_services(self, name: str, *, options: DownOptions, report: Report) -> Outcome:
         """Stop and remove the containers of the services that the options name."""
         return await self._take_down(name, State.REMOVED, options, report)
 
-    async def do_now(self, plan: Plan, report: Report) -> str:
+    async def do_now(
+        self, plan: Plan, report: Report, *, is_stale: Callable[[], bool] = never
+    ) -> str:
         """Do a plan outside of any round; return what failed."""
         loop = asyncio.get_running_loop()
         machine = self._machine
@@ -337,6 +357,7 @@ class Supervisor:
                 machine.runtime,
                 parallelism=machine.parallelism,
                 report=lambda progress: _later(loop, report, progress),
+                is_stale=is_stale,
             )
         )
         failed = [failure_line(result) for result in results if result.error is not None]
@@ -368,22 +389,16 @@ class Supervisor:
 
         return project, make
 
-    async def _build(self, prepared: Prepared, report: Report) -> str:
-        """Build what images the plan needs; return why that failed, or nothing."""
-        return await self.do_now(Plan(actions=prepared.builds), report)
-
     async def _take_down(
         self, name: str, state: State, options: DownOptions, report: Report
     ) -> Outcome:
-        if not _NAME.fullmatch(name):
-            raise NotFoundError(f"no such project: {name}")
-        worker = await self._worker(ProjectName(name))
+        project = self.project_name(name)
         machine = self._machine
 
         def make(previous: Desired | None, observed: Observed) -> Desired:
             return take_down(
                 previous,
-                ProjectName(name),
+                project,
                 node=machine.node,
                 state=state,
                 known=frozenset(instances(observed)),
@@ -391,33 +406,46 @@ class Supervisor:
                 at_ns=machine.clock.now_ns(),
             )
 
-        while True:
-            prepared = await self._call(lambda: worker.held.prepare(None, make))
+        def first(prepared: Prepared, report: Report) -> Outcome | None:
             if prepared.base is None and prepared.plan.is_empty:
-                report(nothing_to_remove(name, prepared.plan))
+                if state is not State.HALTED:
+                    report(nothing_to_remove(name, prepared.plan))
                 return Outcome(ok=True)
             tell_warnings(prepared, report)
-            waiter = await self._adopt(worker, prepared, report)
-            if waiter is not None:
-                return await self._result(worker, waiter)
+            return None
 
-    async def _adopt(self, worker: Worker, prepared: Prepared, report: Report) -> Waiter | None:
+        services = frozenset(map(ServiceName, options.services)) or None
+        claim = Claim(state=state, services=services)
+        wish = Wish(make=make, claim=lambda _: claim, first=first, is_unconditional=True)
+        return await self.carry_out(
+            name,
+            options.cause or str(state),
+            lambda command: self.bring_about(command, project, wish, report),
+        )
+
+    async def _adopt(
+        self, worker: Worker, command: Command, prepared: Prepared, report: Report
+    ) -> Waiter | None:
         """Make the revision; None where something else was wanted meanwhile."""
+        self._commands.overrule(command)
         waiter = worker.expect(prepared.revision, report)
         try:
-            is_made = await self._call(lambda: worker.held.adopt(prepared))
+            is_made = await self._call(
+                lambda: worker.held.adopt(prepared, is_void=lambda: command.is_void)
+            )
         except BaseException:
             worker.unexpect(waiter)
             raise
         if not is_made:
             worker.unexpect(waiter)
             return None
+        command.decided(f"revision {prepared.revision}")
         worker.wake()
         return waiter
 
-    async def _result(self, worker: Worker, waiter: Waiter) -> Outcome:
+    async def _result(self, worker: Worker, command: Command, waiter: Waiter) -> Outcome:
         try:
-            return await waiter.future
+            return await command.wait_for(waiter.future)
         finally:
             worker.unexpect(waiter)
 

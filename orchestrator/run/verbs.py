@@ -17,12 +17,16 @@ from orchestrator.model.progress import Progress, ProgressStatus, Report
 from orchestrator.model.project import Condition, Project, Service, ServiceName
 from orchestrator.plan import graph, labels
 from orchestrator.plan.action import BuildImage, StartContainer
+from orchestrator.plan.claims import claim_to_run
 from orchestrator.plan.desired import Desired, DownOptions, State, UpOptions
 from orchestrator.plan.observed import Instance, Observed, instances
 from orchestrator.plan.plan import Plan
 from orchestrator.plan.revise import start_again
 from orchestrator.plan.services import build_of, request_of
 from orchestrator.plan.volumes import creations, missing
+from orchestrator.run.announce import only_warnings
+from orchestrator.run.commands import Command
+from orchestrator.run.held import Wish
 from orchestrator.run.observe import observe
 from orchestrator.run.supervisor import Outcome, Supervisor
 from orchestrator.run.worker import obstacle
@@ -94,7 +98,13 @@ class Verbs:
                 at_ns=self._machine.clock.now_ns(),
             )
 
-        return await self._supervisor.revise(name, make, report)
+        project = self._supervisor.project_name(name)
+        wish = Wish(make=make, first=only_warnings, before=Plan())
+        return await self._supervisor.carry_out(
+            name,
+            options.cause or "start",
+            lambda command: self._supervisor.bring_about(command, project, wish, report),
+        )
 
     async def restart(self, name: str, options: VerbOptions, report: Report) -> Outcome:
         """Stop the containers that there are, dependents first, and start them again.
@@ -154,40 +164,27 @@ class Verbs:
     ) -> Outcome:
         """Make what `up` would make, and start nothing (`up --no-start`)."""
         supervisor = self._supervisor
-        project, wish = await supervisor.call(lambda: supervisor.wish(document, services, options))
-        held = await supervisor.held(project.name)
-        prepared = await supervisor.call(lambda: held.prepare(project, wish))
-        if prepared.plan.problems:
-            return Outcome(ok=False, error=obstacle(prepared.plan))
-        if error := await supervisor.do_now(Plan(actions=prepared.builds), report):
-            return Outcome(ok=False, error=error)
 
-        def make(previous: Desired | None, observed: Observed) -> Desired:
-            wanted = wish(previous, observed)
-            running = {
-                service
-                for service, found in instances(observed).items()
-                if any(each.is_running for each in found)
-            }
-            goals = {
-                service: State.STOPPED if goal is State.RUNNING and service not in running else goal
-                for service, goal in wanted.goals.items()
-            }
-            return replace(wanted, goals=MappingProxyType(goals))
-
-        actions = tuple(
-            replace(
-                each,
-                needs=tuple(
-                    need for need in each.needs if not need.startswith(("build ", "start "))
-                ),
+        async def create(command: Command) -> Outcome:
+            project, make = await supervisor.call(
+                lambda: supervisor.wish(document, services, options)
             )
-            for each in prepared.plan.actions
-            if not isinstance(each, StartContainer | BuildImage)
-        )
-        return await supervisor.revise(
-            project.name, make, report, project=project, before=Plan(actions=actions)
-        )
+            held = await supervisor.held(project.name)
+            prepared = await supervisor.call(lambda: held.prepare(project, make))
+            if prepared.plan.problems:
+                return Outcome(ok=False, error=obstacle(prepared.plan))
+            if error := await supervisor.build(command, prepared.builds, report):
+                return Outcome(ok=False, error=error)
+            wish = Wish(
+                make=lambda previous, observed: _at_rest(make(previous, observed), observed),
+                claim=lambda wanted: replace(claim_to_run(wanted), state=State.STOPPED),
+                first=only_warnings,
+                project=project,
+                before=_creations(prepared.plan),
+            )
+            return await supervisor.bring_about(command, project.name, wish, report)
+
+        return await supervisor.carry_out(str(document.get("name")), options.cause, create)
 
     async def run(
         self,
@@ -353,6 +350,36 @@ def one_off(
         stdin_once=options.open_stdin,
         cap_add=(*request.cap_add, *options.cap_add),
         cap_drop=(*request.cap_drop, *options.cap_drop),
+    )
+
+
+def _at_rest(wanted: Desired, observed: Observed) -> Desired:
+    """Return what is wanted where services that do not run stay so."""
+    running = {
+        service
+        for service, found in instances(observed).items()
+        if any(each.is_running for each in found)
+    }
+    goals = {
+        service: State.STOPPED if goal is State.RUNNING and service not in running else goal
+        for service, goal in wanted.goals.items()
+    }
+    return replace(wanted, goals=MappingProxyType(goals))
+
+
+def _creations(plan: Plan) -> Plan:
+    """Return what of a plan makes containers; nothing is built or started."""
+    return Plan(
+        actions=tuple(
+            replace(
+                each,
+                needs=tuple(
+                    need for need in each.needs if not need.startswith(("build ", "start "))
+                ),
+            )
+            for each in plan.actions
+            if not isinstance(each, StartContainer | BuildImage)
+        )
     )
 
 

@@ -81,7 +81,8 @@ class FakeRuntime(FakeVolumes):
         self.sizes: dict[str, tuple[int, int]] = {}
         """The size that each terminal was given last, by name."""
         self.execs: list[ExecRequest] = []
-        self._running: dict[str, int] = {}
+        self.under_way: dict[str, int] = {}
+        """How many verbs of a kind run now; `*` is all of them together."""
         self.trace: list[str] = []
         """Every verb that was begun, as `start demo-web-1`."""
         self.peak: dict[str, int] = {}
@@ -510,8 +511,8 @@ class FakeRuntime(FakeVolumes):
         with self._lock:
             self.trace.append(f"{verb} {name}")
             for kind in (verb, "*"):
-                self._running[kind] = self._running.get(kind, 0) + 1
-                self.peak[kind] = max(self.peak.get(kind, 0), self._running[kind])
+                self.under_way[kind] = self.under_way.get(kind, 0) + 1
+                self.peak[kind] = max(self.peak.get(kind, 0), self.under_way[kind])
         try:
             gate = self._gates.get((verb, name))
             if gate is not None and not gate.wait(timeout=20):
@@ -521,7 +522,7 @@ class FakeRuntime(FakeVolumes):
         finally:
             with self._lock:
                 for kind in (verb, "*"):
-                    self._running[kind] -= 1
+                    self.under_way[kind] -= 1
 
     def _fail_if_told(self, verb: str, name: str) -> None:
         with self._lock:

@@ -242,7 +242,7 @@ def test_newer_revision_wins_while_the_older_one_is_under_way(tmp_path: Path) ->
             await bench.eventually(lambda: bench.supervisor.project("demo").state is State.REMOVED)
             gate.set()
             assert (await second).ok
-            assert (await first).ok is True
+            assert (await first).error == "superseded by revision 2 (removed)"
             assert bench.states() == {}
             assert "start demo-db-1" not in bench.runtime.trace
 
