@@ -67,6 +67,7 @@ def decode_project(
     config_files: Iterable[str],
     environment_files: Iterable[str],
     contents: Mapping[str, str] = MappingProxyType({}),
+    left_out: Iterable[str] = (),
 ) -> Project:
     """Return the project that the canonical, normalised and checked tree is.
 
@@ -93,19 +94,25 @@ def decode_project(
         environment_files=tuple(environment_files),
         document=MappingProxyType(document),
         contents=MappingProxyType(dict(contents)),
+        left_out=frozenset(map(ServiceName, left_out)),
     )
 
 
 def encode_project(project: Project) -> dict[str, object]:
     """Return the project as plain JSON values: what goes over the wire and into the store."""
-    return {
+    document: dict[str, object] = {
         "version": DOCUMENT_VERSION,
         "name": project.name,
         "working_dir": project.working_dir,
         "config_files": list(project.config_files),
         "environment_files": list(project.environment_files),
         "document": dict(project.document),
-    } | ({"contents": dict(project.contents)} if project.contents else {})
+    }
+    if project.contents:
+        document["contents"] = dict(project.contents)
+    if project.left_out:
+        document["left_out"] = sorted(project.left_out)
+    return document
 
 
 def decode_document(document: object, *, machine: str = "") -> Project:
@@ -137,6 +144,7 @@ def decode_document(document: object, *, machine: str = "") -> Project:
         config_files=_fields(document, "config_files"),
         environment_files=_fields(document, "environment_files"),
         contents=contents,
+        left_out=_fields(document, "left_out"),
     )
 
 

@@ -55,6 +55,7 @@ def load(request: LoadRequest, source: Source) -> Loaded:
         config_files=stack.found.files,
         environment_files=stack.found.env_files,
         contents=stack.contents,
+        left_out=stack.left_out,
     )
     return Loaded(
         project=project,
@@ -90,6 +91,7 @@ def _load(request: LoadRequest, source: Source, trace: Trace, findings: Findings
     validate(tree, findings, is_whole=True, takes_variables=not phases.interpolation)
     findings.raise_problems()
     tree = trace.named(with_entry(tree, "name", Scalar(name, named.place)), named.says)
+    defined = services_of(tree)
     tree = _completed(tree, request, found, environment, findings, trace)
     if phases.interpolation and phases.env_resolution:
         folded = fold_files(tree, source, environment, findings, trace)
@@ -108,6 +110,7 @@ def _load(request: LoadRequest, source: Source, trace: Trace, findings: Findings
         warnings=tuple(dict.fromkeys((*findings.warnings, *found_in_it.kept))),
         refused=(*found_in_it.refused, *(lacking(tree, held) if is_whole else ())),
         contents=MappingProxyType(held),
+        left_out=tuple(sorted(defined.keys() - services_of(tree).keys())),
         consulted=MappingProxyType(environment.consulted),
         environment=MappingProxyType(environment.flat()),
     )

@@ -96,6 +96,8 @@ class Stack:
     environment: Mapping[str, str]
     contents: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}), repr=False)
     """What variables hold for configs and secrets, as in `Project`."""
+    left_out: tuple[str, ...] = ()
+    """Services that the files have and the tree has not, sorted."""
 
     @property
     def document(self) -> dict[str, Plain]:

@@ -173,3 +173,9 @@ class Project:
     """The canonical tree this was decoded from, as plain JSON values: what `config` prints and the store keeps."""
     contents: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}), repr=False)
     """What variables hold for configs and secrets, by `secrets.NAME`; goes with the document, and is never shown."""
+    left_out: frozenset[ServiceName] = frozenset()
+    """Services that the files have beside these: their profiles are not active, or they were not asked for."""
+
+    def knows(self, service: ServiceName) -> bool:
+        """Tell whether the files have such a service, be it of this project as it was loaded or left out."""
+        return service in self.services or service in self.left_out

@@ -63,7 +63,7 @@ def orphan_warning(desired: Desired, present: Mapping[ServiceName, tuple[Instanc
 
 def _is_orphan(desired: Desired, service: ServiceName) -> bool:
     project = desired.project
-    return project is not None and service not in project.services and service not in desired.goals
+    return project is not None and not project.knows(service) and service not in desired.goals
 
 
 def _goal(desired: Desired, service: ServiceName) -> tuple[State | None, str]:

@@ -220,7 +220,7 @@ def _given_up(
     if service in slots:
         return _not_in(service, number, slots[service])
     project = desired.project
-    if goal is None and project is not None and service not in project.services:
+    if goal is None and project is not None and not project.knows(service):
         return f"{service} is no longer in the stack file"
     return ""
 

@@ -132,6 +132,18 @@ def test_a_service_taken_out_of_the_file_is_an_orphan_until_told(stack: Trice) -
     assert list(stack.ids()) == ["demo-db-1"]
 
 
+def test_a_service_whose_profile_is_not_active_is_no_orphan(stack: Trice) -> None:
+    text = STACK.replace("    depends_on: [db]\n", "    profiles: [debug]\n")
+    stack.write(text)
+    stack.run("--profile", "debug", "up", "-d").ok()
+    pids = stack.pids()
+    told = stack.run("up", "-d", "--remove-orphans").ok()
+    assert "orphan" not in told.err
+    assert stack.pids() == pids
+    stack.run("down").ok()
+    assert stack.ids() == {}
+
+
 def test_restart_policy_restarts_and_gives_up(stack: Trice) -> None:
     stack.write(
         "name: demo\nservices:\n  flaky:\n    image: busybox:test\n    restart: on-failure:2\n"

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 import pytest
 
 from orchestrator.errors import LoadErrors, NotFoundError
+from orchestrator.load.decode import decode_document, encode_project
 from orchestrator.load.pipeline import load
 from orchestrator.load.request import Loaded, LoadRequest
 from orchestrator.load.tree import Plain
@@ -403,6 +404,14 @@ def test_profiles(options: dict[str, object], expected: str) -> None:
 def test_an_optional_dependency_that_is_not_there_is_dropped() -> None:
     loaded = run({"compose.yaml": PROFILES})
     assert loaded.project.services["d"].depends_on == ()  # type: ignore[index]
+
+
+def test_services_that_are_left_out_are_still_known_by_name() -> None:
+    """They are no orphans (compose-cli §3, `up` 6); the next reader of the document knows it, too."""
+    project = run({"compose.yaml": PROFILES}, profiles=("p",)).project
+    assert project.left_out == {"c"}
+    assert decode_document(encode_project(project)).left_out == {"c"}
+    assert run({"compose.yaml": PROFILES}, profiles=("*",)).project.left_out == frozenset()
 
 
 def test_a_dependency_that_no_profile_enables() -> None:

@@ -255,6 +255,18 @@ def test_orphans_are_left_with_a_warning_or_removed_by_their_recorded_dependenci
     )
 
 
+def test_service_of_an_inactive_profile_is_no_orphan_and_goes_with_the_project() -> None:
+    desired = wanting(a_service("web"))
+    assert desired.project is not None
+    project = replace(desired.project, left_out=frozenset({ServiceName("debug")}))
+    desired = replace(desired, project=project, is_remove_orphans=True)
+    observed = seeing(a_container("web"), a_container("debug"))
+    assert text(desired, observed) == "nothing to do"
+    assert text(replace(desired, is_remove_orphans=False), observed) == "nothing to do"
+    down = replace(desired, state=State.REMOVED, is_remove_orphans=False)
+    assert "remove demo-debug-1: project demo is to be removed" in text(down, observed)
+
+
 def test_recorded_dependencies_that_contradict_one_another_still_have_an_order() -> None:
     desired = replace(wanting(a_service("web")), is_remove_orphans=True)
     observed = seeing(
