@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import pytest
 
@@ -160,8 +161,6 @@ services:
 
 
 def forget_places(project: Project) -> Project:
-    from dataclasses import replace
-
     from orchestrator.model.project import Place
 
     nowhere = Place(file="", line=0, column=0)
@@ -175,6 +174,8 @@ def test_a_document_is_read_back_as_the_same_project() -> None:
     assert forget_places(again) == forget_places(project)
     assert list(again.services) == ["a", "b"]
     assert again.document["services"]["b"]["environment"] == {"A": "$x"}  # type: ignore[index]
+    lacking = replace(project, left_out=frozenset({ServiceName("c")}))
+    assert decode_document(encode_project(lacking)).left_out == {"c"}
 
 
 def without(key: str) -> dict[str, object]:

@@ -6,8 +6,7 @@ import asyncio
 from collections.abc import Mapping
 from pathlib import Path
 
-from orchestrator.plan.claims import Claim, contradicts
-from orchestrator.plan.desired import DownOptions, State
+from orchestrator.plan.desired import DownOptions
 from orchestrator.run.supervisor import Outcome
 from tests.support.supervising import BOOTSTRAP, Bench, a_bench, a_document, run
 
@@ -173,20 +172,3 @@ def test_manager_that_leaves_gives_up_what_is_building(tmp_path: Path) -> None:
             assert (await up).error == "the manager is leaving; nothing was changed"
 
     run(scenario, tmp_path)
-
-
-def test_what_contradicts_what() -> None:
-    up, stop = Claim(state=State.RUNNING), Claim(state=State.STOPPED)
-    web = frozenset({"web"})
-    stop_web = Claim(state=State.STOPPED, services=web)  # type: ignore[arg-type]
-    up_db = Claim(state=State.RUNNING, services=frozenset({"db"}))  # type: ignore[arg-type]
-    up_web = Claim(state=State.RUNNING, services=web)  # type: ignore[arg-type]
-    three = Claim(state=State.RUNNING, services=web, scale={"web": 3})  # type: ignore[arg-type,dict-item]
-    assert contradicts(stop, up)
-    assert contradicts(stop, up_db)
-    assert contradicts(stop_web, up)
-    assert contradicts(three, up_web)
-    assert contradicts(up_web, three)
-    assert not contradicts(up, up_web)
-    assert not contradicts(stop_web, up_db)
-    assert not contradicts(stop_web, stop)
