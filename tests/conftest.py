@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import inspect
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 from hypothesis import settings
 
 from runtime.paths import Paths
-from tests.support import leaks, machine, needs, sandbox
+from tests.support import launching, leaks, machine, needs, sandbox
 from tests.support.scenario import Scenario
 from tests.support.waiting import slow_factor
 
@@ -52,6 +53,27 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if limit is not None and limit.args and slow_factor() > 1:
             stretched = pytest.mark.timeout(limit.args[0] * slow_factor())
             item.add_marker(stretched, append=False)
+
+
+@pytest.fixture
+def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """How `tests.support.launching` launches in this test."""
+    name: str = request.param
+    monkeypatch.setenv(launching.WAY, name)
+    return name
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """What launches by `tests.support.launching` does so both ways; what takes a defence out says itself where."""
+    launches = any(
+        getattr(value, "__module__", "") == launching.__name__
+        for value in vars(metafunc.module).values()
+    )
+    if not launches or "without(" in inspect.getsource(metafunc.function):
+        return
+    if _folder_of(metafunc.definition.path) in ("security", "kernel"):
+        metafunc.fixturenames.append("way")
+        metafunc.parametrize("way", [launching.TABLE, launching.PLAIN], indirect=True)
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
@@ -136,5 +158,9 @@ def _report(before: machine.Machine) -> None:
 
 def _folder(item: pytest.Item) -> str:
     """Return the folder of tests/ that the test is in."""
-    relative = item.path.relative_to(Path(__file__).parent)
+    return _folder_of(item.path)
+
+
+def _folder_of(path: Path) -> str:
+    relative = path.relative_to(Path(__file__).parent)
     return relative.parts[0] if len(relative.parts) > 1 else ""

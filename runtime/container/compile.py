@@ -15,6 +15,7 @@ from runtime.api import HostFacts
 from runtime.container import sysctls
 from runtime.container.compile_files import Placed, file_ops
 from runtime.container.compile_mounts import Op, fill_ops, hold_ops, mount_ops
+from runtime.container.compile_table import with_table
 from runtime.container.program import CONSOLE, MAX_DOCUMENT, RECURSIVE, SHARED, VERSION
 from runtime.container.scheduling import scheduling_ops
 from runtime.container.syscall_filter import compile_seccomp, flags_of
@@ -115,7 +116,7 @@ def compile_program(
     known to be of another one than the caller's own. Raises InvalidSpec for what is not supported, by its path.
     """
     process = _checked(config)
-    ops = [
+    ops: list[Op] = [
         *_namespace_ops(config, cgroup_procs, joined),
         *_before_root_ops(config, process, wait_fifo, apart),
         *tree_ops(config, facts, rootfs, volumes),
@@ -148,7 +149,9 @@ def compile_program(
         raise InvalidSpec("process", f"text that is not Unicode: {error}") from None
     if len(program) > MAX_DOCUMENT:
         raise InvalidSpec("process", f"{len(program)} bytes of arguments and environment")
-    return program
+    if target or wait_fifo is not None:
+        return program
+    return with_table(program, ops, _clone_flags(config), facts)
 
 
 def _checked(config: OciConfig) -> Process:

@@ -20,6 +20,8 @@ from runtime.linux import fds, ns, prctl, signals
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import signal as _signal
+
+    from runtime.container.table_header import Table
 else:
     import _signal  # without the enums of `signal`
 
@@ -62,6 +64,52 @@ def launch(
         return _launch_into(namespace, prepared, stdio, target, contents, path=path)
     finally:
         os.close(namespace)
+
+
+def launch_table(
+    table: Table, document: int, machine: int, stdio: tuple[int, int, int]
+) -> Launched:
+    """Clone a child that executes the table machine on the table in the memfd `document`; return at once.
+
+    `machine` is a sealed memfd with the machine. Raises OSError where there can be no such child: also where it cannot
+    be born in its group.
+    """
+    group = os.open(table.group, os.O_RDONLY | os.O_DIRECTORY) if table.group else -1
+    try:
+        ours, theirs = _socket.socketpair(
+            _socket.AF_UNIX, _socket.SOCK_SEQPACKET | _socket.SOCK_CLOEXEC
+        )
+        mask = _signal.pthread_sigmask(_signal.SIG_SETMASK, _SIGNALS)
+        try:
+            pid, pidfd = ns.clone(table.flags, group)
+            if pid == 0:
+                _become_machine((*stdio, theirs.fileno(), document), machine)
+        except BaseException:
+            ours.close()
+            raise
+        finally:
+            _signal.pthread_sigmask(_signal.SIG_SETMASK, mask)
+            theirs.close()
+    finally:
+        if group >= 0:
+            os.close(group)
+    return Launched(pid, pidfd, ours.detach())
+
+
+def _become_machine(fds_from_0: tuple[int, ...], machine: int) -> None:
+    """Execute the machine with these descriptors as its 0, 1, 2, …: never comes back."""
+    try:
+        os.setsid()
+        os.umask(0)
+        high = [fds.duplicate_above(fd, 16) for fd in fds_from_0]
+        machine = fds.duplicate_above(machine, 16)
+        for number, fd in enumerate(high):
+            os.dup2(fd, number)
+        fds.cloexec_range(len(high))
+        _reset_signals()
+        os.execve(machine, ("trice-init",), {})
+    finally:
+        os._exit(EXIT_FAILED)
 
 
 def _launch(

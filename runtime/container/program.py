@@ -20,6 +20,7 @@ from runtime.container import (
     wire,
 )
 from runtime.container.child import Child
+from runtime.container.table_header import plain_part
 from runtime.linux import caps, lightjson, mount, ns, seccomp
 from runtime.linux.limits import RESOURCES
 
@@ -353,10 +354,10 @@ def prepare(document: bytes) -> Prepared:
             raise ValueError(f"op {index} ({name}): {error}") from None
         steps.append((operation.run, ready))
         labels.append(operation.label.format(*arguments))
-    return Prepared(flags, steps, labels, pid_namespace, _group(ops))
+    return Prepared(flags, steps, labels, pid_namespace, group_of(ops))
 
 
-def _group(ops: Sequence[tuple[str, list[Json]]]) -> str:
+def group_of(ops: Sequence[tuple[str, Sequence[Json]]]) -> str:
     """Return the v2 group among those that the program begins with joining: v1's are joined by their `tasks`."""
     for name, arguments in ops:
         if name != "join_cgroup":
@@ -412,6 +413,7 @@ def run(prepared: Prepared, child: Child) -> None:
 def _decode(
     document: bytes,
 ) -> tuple[int, list[tuple[str, list[Json]]], tuple[str, int] | None]:
+    document = plain_part(document)
     if len(document) > MAX_DOCUMENT:
         raise ValueError(f"a launch program of {len(document)} bytes is too long")
     program = lightjson.loads(document)

@@ -1,4 +1,4 @@
-"""The handshake between a container's init and whoever launched it: one frame format, five things to say.
+"""The handshake between a container's init and whoever launched it: one frame format, six things to say.
 
     caller                                   child
       │ ◄── FAILED(step, errno, text) ──────── │   an op failed; it exits
@@ -6,6 +6,7 @@
       │ ◄── HOOKS ─────────────────────────── │   op "wait_hooks": the caller's turn, before the pivot
       │ ─── HOOKS ──────────────────────────► │   it may go on
       │ ◄── READY ─────────────────────────── │   op "ready": all is set up
+      │ ◄── BAIL(row, errno) ───────────────── │   a table did not go as it says; it exits
       │ ◄── end of file ──────────────────────│   execve succeeded: CLOEXEC closed the socket
 
 Frames travel on a SOCK_SEQPACKET socket, so one read is one frame. Nothing else is ever sent to the child.
@@ -20,6 +21,7 @@ READY = 1
 FAILED = 2
 FDS = 3
 HOOKS = 4
+BAIL = 6
 MAX_FRAME = 4096
 
 _HEADER = _struct.Struct("<BHi")
@@ -43,7 +45,7 @@ def decode(frame: bytes) -> tuple[int, int, int, str]:
     if not _HEADER.size <= len(frame) <= MAX_FRAME:
         raise ProtocolError(f"{len(frame)} bytes are no frame")
     tag, step, errno = _HEADER.unpack_from(frame)
-    if tag not in (READY, FAILED, FDS, HOOKS):
+    if tag not in (READY, FAILED, FDS, HOOKS, BAIL):
         raise ProtocolError(f"unknown tag {tag}")
     if errno < 0:
         raise ProtocolError(f"errno {errno}")
@@ -51,6 +53,8 @@ def decode(frame: bytes) -> tuple[int, int, int, str]:
         text = frame[_HEADER.size :].decode()
     except UnicodeDecodeError:
         raise ProtocolError("text is not UTF-8") from None
+    if tag == BAIL and not text:
+        return tag, step, errno, text
     if tag != FAILED and (text or step or errno):
         raise ProtocolError("only FAILED carries more than its tag")
     return tag, step, errno, text

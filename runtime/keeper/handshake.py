@@ -2,6 +2,7 @@
 
 FDS ─► its terminal's master, ours from then on
 FAILED ─► failure: its child must be killed and waited for
+BAIL ─► failure of a table: the same, and then the plain way is due
 READY, end of file ─► it runs
 """
 
@@ -11,11 +12,14 @@ import _socket
 import os
 
 from runtime.container import program, wire
+from runtime.container.table_header import ROOM
 from runtime.linux.fds import close_all, receive_with_fds
 from runtime.linux.memfd import read_sealed
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from runtime.container.program import Prepared
     from runtime.keeper.protocol import Message
 
@@ -43,14 +47,17 @@ class StartFailed(Exception):
 class Handshake:
     """The keeper's end of one child's handshake. Owns the socket, and the terminal until it is taken."""
 
-    __slots__ = ("_is_ready", "_prepared", "_sock", "failure", "is_over", "terminal")
+    __slots__ = ("_is_ready", "_prepared", "_sock", "failure", "has_bailed", "is_over", "terminal")
 
-    def __init__(self, prepared: Prepared, sync_fd: int) -> None:
+    def __init__(self, prepared: Prepared | None, sync_fd: int) -> None:
+        """`prepared` is the program that the child runs; None for a table."""
         self._prepared = prepared
         self._sock = _socket.socket(fileno=sync_fd)
         self._sock.setblocking(False)
         self._is_ready = False
         self.failure: StartFailed | None = None
+        self.has_bailed = False
+        """A table did not go as it says: `failure` is no more than that."""
         self.is_over = False
         """Nothing more will come: it runs, or `failure` says why not."""
         self.terminal = -1
@@ -88,7 +95,9 @@ class Handshake:
             if tag == wire.READY:
                 self._is_ready = True
                 return
-            said = program.failure(self._prepared, frame)
+            if tag == wire.BAIL:
+                self.has_bailed = True
+            said = self._failure(frame)
         except wire.ProtocolError as error:
             self.failure = StartFailed("start the container", 71, f"handshake: {error}")
         else:
@@ -96,6 +105,14 @@ class Handshake:
                 str(said["step"]), int(said["errno"]), str(said["reason"]), str(said["path"])
             )
         self.is_over = True
+
+    def _failure(self, frame: bytes) -> Mapping[str, str | int]:
+        if self._prepared is not None:
+            return program.failure(self._prepared, frame)
+        tag, row, errno, _ = wire.decode(frame)
+        if tag != wire.BAIL:
+            raise wire.ProtocolError("not a failure of a table")
+        return {"step": "start the container", "errno": errno, "reason": f"row {row}", "path": ""}
 
     def fail(self, failure: StartFailed) -> None:
         """End it for a reason of our own."""
@@ -118,7 +135,7 @@ class Handshake:
 def prepare(program_fd: int) -> Prepared:
     """Return the program of a sealed memfd. Raises StartFailed."""
     try:
-        return program.prepare(read_sealed(program_fd, program.MAX_DOCUMENT))
+        return program.prepare(read_sealed(program_fd, program.MAX_DOCUMENT + ROOM))
     except ValueError as error:
         raise StartFailed("read the launch program", 22, str(error)) from None
 

@@ -194,11 +194,7 @@ class Keeper:
             container.log_bytes = number_of(message, "log_bytes") or container.log_bytes
         launch = self._spawner.begin(container, *fds)
         self._containers[name] = container
-        self._launches[name] = launch, peer, message.get("id")
-        self._loop.watch_process(launch.handshake.fd, lambda _events: self._on_sync(container))
-        self._watch(container)
-        if launch.handshake.is_over:
-            self._on_sync(container)
+        self._follow(launch, peer, message.get("id"))
 
     def _exec(self, peer: Peer, message: Message, fds: Fds) -> None:
         self._execs.start(peer, message, fds)
@@ -210,6 +206,9 @@ class Keeper:
             raise ValueError("signal must be 1 to 64")
         if container is None or not container.is_alive or container.pidfd < 0:
             raise Refused("not running")
+        launching = self._launches.get(container.id)
+        if launching is not None:
+            launching[0].is_wanted = False
         try:
             process.send_signal(container.pidfd, number)
         except ProcessLookupError:
@@ -270,6 +269,7 @@ class Keeper:
             "uptime_s": round(monotonic() - self._began, 3),
             "manager_pid": self._supervisor.pid,
             "is_sealed": runs_sealed(),
+            "launches": {**self._spawner.ways},
         }, ()
 
     def _leave(self, _peer: Peer, _message: Message, _fds: Fds) -> tuple[Message, Fds]:
@@ -280,6 +280,14 @@ class Keeper:
         return {}, ()
 
     # ------------------------------------------------------------------ launches and ends
+
+    def _follow(self, launch: Launch, peer: Peer, number: Json) -> None:
+        container = launch.container
+        self._launches[container.id] = launch, peer, number
+        self._loop.watch_process(launch.handshake.fd, lambda _events: self._on_sync(container))
+        self._watch(container)
+        if launch.handshake.is_over:
+            self._on_sync(container)
 
     def _watch(self, container: Container) -> None:
         self._loop.watch_process(
@@ -305,6 +313,7 @@ class Keeper:
         if handshake.failure is not None:
             launch.abandon()
             return
+        launch.close()
         del self._launches[container.id]
         names, fds = _held(container)
         reply: Message = {
@@ -341,16 +350,26 @@ class Keeper:
         self._loop.forget(container.pidfd)
         entry = self._launches.pop(container.id, None)
         if entry is not None:
-            self._end_launch(container, *entry)
+            self._end_launch(container, status, *entry)
         else:
             self._end(container, status)
 
-    def _end_launch(self, container: Container, launch: Launch, peer: Peer, number: Json) -> None:
-        """Tell that it never ran; nothing of it is left here."""
+    def _end_launch(
+        self, container: Container, status: int | None, launch: Launch, peer: Peer, number: Json
+    ) -> None:
+        """Go the plain way where a table did not do; else tell that it never ran: nothing of it is left here."""
         handshake = launch.handshake
         if handshake.fd >= 0:
             self._loop.forget(handshake.fd)
-        handshake.close()
+        if launch.may_go_again(status):
+            try:
+                self._follow(self._spawner.again(launch), peer, number)
+            except StartFailed as error:
+                handshake.failure = error
+            else:
+                handshake.close()
+                return
+        launch.close()
         container.is_alive = False
         container.unlink_process()
         self._dispose(container)

@@ -1,15 +1,18 @@
 """Starting a container: streams, log, launch, and the handshake up to its first instruction. Import-light.
 
 begin() ─► streams + log ─► clone ─► process.json ─► sync socket in the loop
+           a table's machine where there is one, the plain way where not, or when that has said BAIL
 sync: FAILED ─► kill, wait for its end ─► failure reported, nothing left
 sync: READY, end of file ─► it runs ─► started reported
 """
 
 from __future__ import annotations
 
+import os
 from time import time_ns
 
-from runtime.container import init
+from runtime.container import init, machine
+from runtime.container.table_header import table_in
 from runtime.keeper.container import Container
 from runtime.keeper.handshake import Handshake, StartFailed, failed, prepare
 from runtime.keeper.stdio import Stdio, make_fifos, open_container_ends
@@ -18,22 +21,40 @@ from runtime.linux.pidfd import send_signal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from runtime.container.program import Prepared
     from runtime.keeper.loop import Loop
 
 __all__ = ["Launch", "Spawner", "StartFailed"]
 
+NO_TABLE_VARIABLE = "TRICE_NO_TABLE"
+"""With 1 everything is launched the plain way: so tests hold both to the same."""
+_NO_MACHINE = -2
 _SIGKILL = 9
 """By number: the `signal` module costs more memory than the keeper has."""
+_TABLE_ENDS = (31, 11, 4)
+"""SIGSYS, SIGSEGV, SIGILL: how a machine ends that a filter of the user's, or its memory, does not let go on."""
 
 
 class Launch:
-    """A container between its clone and its first instruction, and its handshake."""
+    """A container between its clone and its first instruction, and its handshake.
 
-    __slots__ = ("container", "handshake")
+    One by a table keeps what the plain way would need, until it is known how it goes.
+    """
 
-    def __init__(self, container: Container, handshake: Handshake) -> None:
+    __slots__ = ("_kept", "container", "handshake", "is_wanted")
+
+    def __init__(
+        self, container: Container, handshake: Handshake, kept: tuple[int, ...] = ()
+    ) -> None:
         self.container = container
         self.handshake = handshake
+        self.is_wanted = True
+        """Nobody has sent it a signal."""
+        self._kept = kept
+
+    @property
+    def is_table(self) -> bool:
+        return bool(self._kept)
 
     def abandon(self) -> None:
         """See to it that a child that has failed goes."""
@@ -41,6 +62,21 @@ class Launch:
             send_signal(self.container.pidfd, _SIGKILL)
         except ProcessLookupError:
             return
+
+    def may_go_again(self, status: int | None) -> bool:
+        """Say whether the plain way is due, now that its process has ended with this status."""
+        is_refused = self.handshake.has_bailed or status in _TABLE_ENDS
+        return self.is_table and self.is_wanted and is_refused
+
+    def take_kept(self) -> tuple[int, ...]:
+        """Return the descriptors that the plain way needs, the caller's from now on."""
+        kept, self._kept = self._kept, ()
+        return kept
+
+    def close(self) -> None:
+        """Let go of the handshake and of what the plain way would need. Idempotent."""
+        self.handshake.close()
+        close_all(self.take_kept())
 
 
 class Spawner:
@@ -50,13 +86,16 @@ class Spawner:
         self._loop = loop
         self._null = null
         self._boot_id = boot_id
+        self._machine = -1
+        """The table machine's memfd, or why there is none: -1 not asked for yet, -2 there is none."""
+        self.ways = {"table": 0, "plain": 0, "again": 0}
+        """How many launches went how; `again` are those of a table that were done the plain way then."""
 
     def begin(self, container: Container, program_fd: int, contents_fd: int = -1) -> Launch:
         """Clone the container's first process; return while it makes itself ready. The descriptors stay the caller's.
 
         Raises StartFailed, with nothing left behind but its empty log and directory.
         """
-        prepared = prepare(program_fd)
         try:
             make_fifos(container)
             container.unlink_process()
@@ -66,19 +105,73 @@ class Spawner:
             container.close()
             raise failed("open stdout, stderr and log", error) from None
         container.started_at_ns = time_ns()
+        launch = self._by_table(container, program_fd, contents_fd, ends)
+        return launch or self._plainly(container, program_fd, contents_fd, ends)
+
+    def again(self, launch: Launch) -> Launch:
+        """Launch the plain way what a table could not; its process has been reaped. Raises StartFailed."""
+        container = launch.container
+        os.close(container.pidfd)
+        container.pidfd = -1
+        program_fd, contents_fd, *ends = launch.take_kept()
+        self.ways["again"] += 1
         try:
+            return self._plainly(container, program_fd, contents_fd, (ends[0], ends[1], ends[2]))
+        finally:
+            close_all((program_fd, *((contents_fd,) if contents_fd >= 0 else ())))
+
+    def _by_table(
+        self, container: Container, program_fd: int, contents_fd: int, ends: tuple[int, int, int]
+    ) -> Launch | None:
+        """Launch what has a table; None where it has none, or its process cannot be."""
+        table = table_in(program_fd)
+        if table is None or self._open_machine() < 0:
+            return None
+        try:
+            launched = init.launch_table(table, program_fd, self._machine, ends)
+        except OSError:
+            return None  # the plain way may do, or tells why not
+        kept = os.dup(program_fd), os.dup(contents_fd) if contents_fd >= 0 else -1, *ends
+        self.ways["table"] += 1
+        return self._launched(container, launched, None, kept)
+
+    def _plainly(
+        self, container: Container, program_fd: int, contents_fd: int, ends: tuple[int, int, int]
+    ) -> Launch:
+        try:
+            prepared = prepare(program_fd)
             launched = init.launch(prepared, ends, contents=contents_fd)
         except OSError as error:
             container.close()
             raise failed("clone the container's first process", error) from None
+        except StartFailed:
+            container.close()
+            raise
         finally:
             close_all(ends)
+        self.ways["plain"] += 1
+        return self._launched(container, launched, prepared, ())
+
+    def _launched(
+        self,
+        container: Container,
+        launched: init.Launched,
+        prepared: Prepared | None,
+        kept: tuple[int, ...],
+    ) -> Launch:
         container.pid = launched.pid
         container.pidfd = launched.pidfd
-        launch = Launch(container, Handshake(prepared, launched.sync_fd))
+        launch = Launch(container, Handshake(prepared, launched.sync_fd), kept)
         try:
             container.write_process(self._boot_id)
         except OSError as error:
             # Without it no later keeper could look after the container: better none than one like that.
             launch.handshake.fail(failed("write process.json", error))
         return launch
+
+    def _open_machine(self) -> int:
+        if self._machine == -1:
+            self._machine = _NO_MACHINE
+            if os.environ.get(NO_TABLE_VARIABLE) != "1":
+                self._machine = machine.sealed_image(_NO_MACHINE)
+        return self._machine

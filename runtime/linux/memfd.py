@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from errno import EINVAL
+from errno import EBUSY, EINVAL
 from fcntl import fcntl
 
 F_ADD_SEALS = 1033
@@ -17,6 +17,8 @@ ALL_SEALS = F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE
 _MFD_NOEXEC_SEAL = 8
 _MFD_EXEC = 16
 _COPY_CHUNK = 1 << 20
+_SEAL_TRIES = 5
+"""The kernel waits some 150 ms in each."""
 
 
 def sealed(name: str, data: bytes) -> int:
@@ -28,7 +30,7 @@ def sealed(name: str, data: bytes) -> int:
     try:
         _write_all(fd, data)
         os.lseek(fd, 0, os.SEEK_SET)  # it may become somebody's stdin
-        fcntl(fd, F_ADD_SEALS, ALL_SEALS)
+        _seal(fd)
     except BaseException:
         os.close(fd)
         raise
@@ -44,7 +46,7 @@ def sealed_copy(name: str, path: str) -> int:
             while os.sendfile(fd, source, None, _COPY_CHUNK):
                 pass
             os.fchmod(fd, 0o555)
-            fcntl(fd, F_ADD_SEALS, ALL_SEALS)
+            _seal(fd)
         except BaseException:
             os.close(fd)
             raise
@@ -91,6 +93,19 @@ def runs_sealed() -> bool:
         return is_sealed(fd)
     finally:
         os.close(fd)
+
+
+def _seal(fd: int) -> None:
+    """Seal it. EBUSY is the kernel itself: it holds pages for a moment longer, on a busy machine, than it waits for."""
+    for _ in range(_SEAL_TRIES):
+        try:
+            fcntl(fd, F_ADD_SEALS, ALL_SEALS)
+        except OSError as error:
+            if error.errno != EBUSY:
+                raise
+        else:
+            return
+    fcntl(fd, F_ADD_SEALS, ALL_SEALS)
 
 
 def _create(name: str, kind: int) -> int:

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.security.test_02_leaked_fds import NO_CLOSE
+from tests.security.test_02_leaked_fds import NO_CLOSE, TABLE_NO_CLOSE
 from tests.support.busybox import busybox_rootfs
 from tests.support.launching import REPOSITORY, without
 from tests.support.needs import needs
@@ -215,7 +215,7 @@ def test_every_descriptor_of_every_process_is_one_that_it_should_have(
 def test_without_the_defence_every_process_has_the_hosts_root(
     root: Path, script: str, kinds: Mapping[str, tuple[str, str, str]]
 ) -> None:
-    tree = without(root / "tree", *NO_CLOSE, KEEPERS_CLOSE)
+    tree = without(root / "tree", *NO_CLOSE, *TABLE_NO_CLOSE, KEEPERS_CLOSE)
     seen = run(script, root, tree)
     inherited = {str(number) for number in HOST_FDS}
     assert [kind for kind in kinds if not inherited <= {*seen[kind]["fds"]}] == []  # type: ignore[misc]

@@ -11,13 +11,22 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
 
 from tests.support.busybox import busybox_rootfs
-from tests.support.launching import REPOSITORY, launch_each, launch_one, shell, without
+from tests.support.launching import (
+    PLAIN,
+    REPOSITORY,
+    TABLE,
+    Change,
+    launch_each,
+    launch_one,
+    shell,
+    without,
+)
 from tests.support.needs import needs
 from tests.support.sandbox import paths_of
 
@@ -59,6 +68,16 @@ NO_CLOSE = (
         "    fds.cloexec_range(SYNC_FD)\n",
         "",
     ),
+)
+STEPS, LAUNCH = "runtime/container/table_steps.py", "runtime/container/init.py"
+TABLE_NO_CLOSE = (
+    (STEPS, '        self._w.call("close_range", SYNC_FD + 1, _U32, 0)\n', ""),
+    (
+        STEPS,
+        '"close_range", SYNC_FD, _U32, _CLOSE_ON_EXEC)',
+        '"close_range", SYNC_FD, SYNC_FD, _CLOSE_ON_EXEC)',
+    ),
+    (LAUNCH, "        fds.cloexec_range(len(high))\n", ""),
 )
 FOLLOW_MAGIC = (
     (
@@ -132,11 +151,13 @@ def test_the_program_has_stdio_alone(rootfs: Path, host_fds: list[int]) -> None:
     assert attempt.stdout.split() == ["0", "1", "2"]
 
 
+@pytest.mark.parametrize(("by", "changes"), [(PLAIN, NO_CLOSE), (TABLE, TABLE_NO_CLOSE)])
 def test_without_the_defence_the_program_has_more(
-    rootfs: Path, root_dir: Path, host_fds: list[int]
+    rootfs: Path, root_dir: Path, host_fds: list[int], by: str, changes: Sequence[Change]
 ) -> None:
-    tree = without(root_dir / "tree", *NO_CLOSE)
-    attempt = launch_one(shell(LIST), rootfs, pass_fds=host_fds, tree=tree)
+    tree = without(root_dir / "tree", *changes)
+    attempt = launch_one(shell(LIST), rootfs, pass_fds=host_fds, tree=tree, way=by)
+    assert attempt.way == by
     assert {str(fd) for fd in host_fds} <= set(attempt.stdout.split())
 
 

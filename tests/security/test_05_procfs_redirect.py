@@ -13,7 +13,7 @@ import pytest
 
 from runtime.api import Mount
 from tests.support.busybox import busybox_rootfs
-from tests.support.launching import launch, launch_one, shell, without
+from tests.support.launching import AGAIN, launch, launch_one, shell, without
 from tests.support.needs import needs
 from tests.support.racer import swapping
 
@@ -135,9 +135,13 @@ UNSWAPPABLE = f"{IN_PROCFS}; stat -c %t:%T keys interrupts; echo x > sys/kernel/
 def test_swapping_proc_meanwhile_gives_a_sound_container_or_none(
     rootfs: Path, use_openat2: bool
 ) -> None:
-    """Seen to fail with `_inside` always answering `child.root, path`: masks were skipped, their names led nowhere."""
+    """Seen to fail with `_inside` always answering `child.root, path`: masks were skipped, their names led nowhere.
+
+    A table that meets the link is followed by the plain way, which seldom meets it again.
+    """
     (rootfs / "elsewhere").symlink_to("/tmp")
     with swapping(rootfs / "proc", rootfs / "elsewhere"):
         attempts = launch(shell(UNSWAPPABLE), rootfs, count=150, use_openat2=use_openat2)
     outcomes = [attempt.failure.get("step") or attempt.stdout for attempt in attempts]
-    assert set(outcomes) == {"mount /proc", "1:3\n1:3\nro\n"}
+    assert set(outcomes) | {"mount /proc"} == {"mount /proc", "1:3\n1:3\nro\n"}
+    assert "mount /proc" in outcomes or AGAIN in {attempt.way for attempt in attempts}

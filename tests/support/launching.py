@@ -3,6 +3,9 @@
 `launch` starts `python -m tests.support.launching`, single-threaded as a launching process must be; it reads
 a job on stdin and prints one JSON line an attempt. With `tree` it runs a changed copy of the code: `without` makes
 one with a defence taken out, so that a test can show that the attack works then.
+
+There are two ways to launch, the plain one and by a table (`runtime.container.table`), which falls back on the plain
+one, as the keeper does it. `WAY` in the environment says which; a changed copy goes the plain way unless told else.
 """
 
 from __future__ import annotations
@@ -18,6 +21,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeAlias
 
 import msgspec
 
@@ -29,6 +33,9 @@ from tests.support.waiting import slow_factor
 REPOSITORY = Path(__file__).resolve().parents[2]
 TIMEOUT_S = 25 * slow_factor()
 _HANG_S = 10 * slow_factor()
+WAY, PLAIN, TABLE, AGAIN = "TRICE_TEST_WAY", "plain", "table", "again"
+Change: TypeAlias = tuple[str, str, str]
+"""A file, a text that is in it once, and what takes its place."""
 CONTAINER_ID = "0123456789abcdef" * 4
 
 
@@ -40,6 +47,8 @@ class Attempt:
     stdout: str
     stderr: str
     failure: Mapping[str, str | int] = field(default_factory=dict)
+    way: str = ""
+    """How it was launched in the end: PLAIN, TABLE, or AGAIN: plainly after a table."""
 
     @property
     def code(self) -> int:
@@ -96,6 +105,7 @@ def launch(
     before: Sequence[str] = (),
     pass_fds: Sequence[int] = (),
     files: Sequence[File] = (),
+    way: str = "",
 ) -> list[Attempt]:
     """Run the container `count` times, one after another, and return how each went."""
     return launch_each(
@@ -108,6 +118,7 @@ def launch(
         before=before,
         pass_fds=pass_fds,
         files=files,
+        way=way,
     )
 
 
@@ -122,6 +133,7 @@ def launch_each(
     before: Sequence[str] = (),
     pass_fds: Sequence[int] = (),
     files: Sequence[File] = (),
+    way: str = "",
 ) -> list[Attempt]:
     """Run these containers, one after another, and return how each went.
 
@@ -137,6 +149,7 @@ def launch_each(
         volumes=str(volumes or ""),
     )
     environment = {key: value for key, value in os.environ.items() if key != "TRICE_NO_OPENAT2"}
+    environment[WAY] = way or (os.environ.get(WAY, TABLE) if tree == REPOSITORY else PLAIN)
     if not use_openat2:
         environment["TRICE_NO_OPENAT2"] = "1"
     done = subprocess.run(
@@ -159,7 +172,7 @@ def launch_one(config: OciConfig, root: Path, **more: object) -> Attempt:
     return attempt
 
 
-def without(folder: Path, *changes: tuple[str, str, str]) -> Path:
+def without(folder: Path, *changes: Change) -> Path:
     """Make a copy of the code in `folder` with (file, text, replacement) applied; return it as a `tree`.
 
     A text that is not there exactly once is an error: the defence has moved, and the test must follow.
@@ -179,7 +192,6 @@ def without(folder: Path, *changes: tuple[str, str, str]) -> Path:
 
 def _main() -> None:
     from runtime.container.compile import BundleRoot, Rootfs, VolumePlaces, compile_program
-    from runtime.container.program import prepare
     from runtime.contents import gather
     from runtime.linux.facts import host_facts
     from runtime.linux.memfd import sealed
@@ -203,17 +215,35 @@ def _main() -> None:
             files=placed,
             volumes=VolumePlaces(directory=job.volumes, is_filling=True) if job.volumes else None,
         )
-        print(json.dumps(_attempt(prepare(document), contents)), flush=True)
+        print(json.dumps(_attempt(document, contents)), flush=True)
 
 
-def _attempt(prepared: object, contents: int) -> dict[str, object]:
-    from runtime.container import init, program, wire
+def _attempt(document: bytes, contents: int) -> dict[str, object]:
+    if os.environ[WAY] == PLAIN:
+        return _go(document, contents, PLAIN)
+    done = _go(document, contents, TABLE)
+    return _go(document, contents, AGAIN) if "bailed" in done else done
+
+
+def _go(document: bytes, contents: int, way: str) -> dict[str, object]:
+    from runtime.container import init, machine, program, wire
+    from runtime.container.table_header import table_in
     from runtime.linux import pidfd
+    from runtime.linux.memfd import sealed
 
-    assert isinstance(prepared, program.Prepared)
+    prepared = program.prepare(document)
     null = os.open("/dev/null", os.O_RDONLY)
     out, err = os.pipe(), os.pipe()
-    launched = init.launch(prepared, (null, out[1], err[1]), contents=contents)
+    memfd = sealed("program", document)
+    table = table_in(memfd) if way == TABLE else None
+    if table is None:
+        launched = init.launch(prepared, (null, out[1], err[1]), contents=contents)
+        way = PLAIN if way == TABLE else way
+    else:
+        image = machine.sealed_image(-1)
+        launched = init.launch_table(table, memfd, image, (null, out[1], err[1]))
+        os.close(image)
+    os.close(memfd)
     for fd in (null, out[1], err[1]):
         os.close(fd)
     frames: list[bytes] = []
@@ -227,6 +257,7 @@ def _attempt(prepared: object, contents: int) -> dict[str, object]:
         pidfd.wait_ended(launched.pidfd, -1)
     status = pidfd.reap(launched.pidfd)
     failed = [frame for frame in frames if wire.decode(frame)[0] == wire.FAILED]
+    bailed = [wire.decode(frame)[1] for frame in frames if wire.decode(frame)[0] == wire.BAIL]
     for fd in (launched.sync_fd, launched.pidfd, out[0], err[0], *masters):
         os.close(fd)
     return {
@@ -234,6 +265,8 @@ def _attempt(prepared: object, contents: int) -> dict[str, object]:
         "stdout": stdout.decode(errors="backslashreplace"),
         "stderr": stderr.decode(errors="backslashreplace"),
         "failure": program.failure(prepared, failed[0]) if failed else {},
+        "way": way,
+        **({"bailed": bailed[0]} if bailed else {}),
     }
 
 
