@@ -35,12 +35,13 @@ from runtime.api import (
     Snapshot,
 )
 from runtime.cgroup import check_limits
-from runtime.container.compile import Rootfs, VolumePlaces, compile_program
+from runtime.container.compile import Rootfs, VolumePlaces, compile_program, takes_network
 from runtime.container.compile_files import Placed
 from runtime.container.defaults import command_line, default_config
 from runtime.container.host_devices import with_host_devices
 from runtime.container.joining import joined
 from runtime.container.privileges import may_mount
+from runtime.container.profile import DEFAULT_SYSCTLS
 from runtime.container.shortfalls import shortfalls
 from runtime.contents import GivenFiles, check, without_contents
 from runtime.copies import LocalCopies
@@ -58,6 +59,7 @@ from runtime.linux.facts import host_facts
 from runtime.local_images import LocalImages
 from runtime.log.format import GENERATIONS
 from runtime.log.reader import read_log
+from runtime.network.pool import NetworkPool
 from runtime.oom import why_killed
 from runtime.parts import Parts
 from runtime.paths import Paths
@@ -104,6 +106,7 @@ class LocalRuntime(LocalImages, Parts):
             announcer=self._announcer,
             empty_trash=lambda: empty_trash(paths),
         )
+        self._networks = NetworkPool(DEFAULT_SYSCTLS)
         self._live: dict[ContainerId, Live] = {}
         self._changed = threading.Condition()
         self._verbs: dict[ContainerId, threading.Lock] = {}
@@ -226,29 +229,33 @@ class LocalRuntime(LocalImages, Parts):
             is_everywhere=may_mount(config),
         )
         directory = self._records.directory(record.id)
+        takes_ready = takes_network(config, self._networks.sysctls)
         try:
-            program = compile_program(
-                config,
-                facts=self._facts,
-                rootfs=self.rootfs(record.id),
-                cgroup_procs=group.entry_files,
-                wait_fifo=None,
-                joined=joined(config, self._process_of),
-                files=files,
-                volumes=self._volumes.prepare(record),
-            )
-            return self._keeper.start(
-                record.id,
-                attempt=record.attempt,
-                run_dir=str(self._records.run_directory(record.id)),
-                lib_dir=str(directory),
-                program=program,
-                contents=contents if files else None,
-                tty=record.request.tty,
-                stdin=record.request.open_stdin,
-                log_bytes=(record.request.log_bytes or 0) // GENERATIONS,
-                patience_s=FILL_S if self._volumes.is_filling(record) else START_S,
-            )
+            with self._networks.starting(is_wanted=takes_ready) as network:
+                program = compile_program(
+                    config,
+                    facts=self._facts,
+                    rootfs=self.rootfs(record.id),
+                    cgroup_procs=group.entry_files,
+                    wait_fifo=None,
+                    joined=joined(config, self._process_of),
+                    files=files,
+                    volumes=self._volumes.prepare(record),
+                    network=None if network is None else self._networks.sysctls,
+                )
+                return self._keeper.start(
+                    record.id,
+                    attempt=record.attempt,
+                    run_dir=str(self._records.run_directory(record.id)),
+                    lib_dir=str(directory),
+                    program=program,
+                    contents=contents if files else None,
+                    network=network,
+                    tty=record.request.tty,
+                    stdin=record.request.open_stdin,
+                    log_bytes=(record.request.log_bytes or 0) // GENERATIONS,
+                    patience_s=FILL_S if self._volumes.is_filling(record) else START_S,
+                )
         except KeeperGone:
             raise  # it may run: the next keeper knows
         except RuntimeFault as error:
@@ -564,6 +571,7 @@ class LocalRuntime(LocalImages, Parts):
     def close(self) -> None:
         self._closing = True
         self._follower.end()
+        self._networks.close()
         self._keeper.close()
 
     # ------------------------------------------------------------------ logs

@@ -5,30 +5,56 @@ from __future__ import annotations
 import os
 
 from runtime.container.user import Identity
+from runtime.linux import fds
 
 SYNC_FD = 3
 FIFO_FD = 4
 """Where the two descriptors that outlive "close_fds" are then."""
 
 
+class Given:
+    """What the child is handed as descriptors; -1 is none."""
+
+    __slots__ = ("contents", "network", "target")
+
+    def __init__(self, *, target: int = -1, contents: int = -1, network: int = -1) -> None:
+        self.target = target
+        """The pidfd of the container's first process, for one that joins it."""
+        self.contents = contents
+        """The memfd with what the files hold that the container is given."""
+        self.network = network
+        """The network namespace, made ahead, that is to be the container's own."""
+
+    def moved_above(self, lowest: int) -> Given:
+        """Return the same as duplicates with numbers of at least `lowest`, which the caller owns."""
+        return Given(
+            target=_moved(self.target, lowest),
+            contents=_moved(self.contents, lowest),
+            network=_moved(self.network, lowest),
+        )
+
+    def close(self) -> None:
+        """Close all of them. Once only."""
+        fds.close_all(fd for fd in (self.target, self.contents, self.network) if fd >= 0)
+
+
+def _moved(fd: int, lowest: int) -> int:
+    return fds.duplicate_above(fd, lowest) if fd >= 0 else -1
+
+
 class Child:
     """The half-made container: the descriptors and decisions that one step leaves for the next."""
 
     __slots__ = (
-        "born_in", "contents", "environment", "executable", "fifo", "held", "identity", "is_masked_attached", "kept",
-        "masked", "null", "proc", "root", "sync", "taken", "target", "umask",
+        "born_in", "environment", "executable", "fifo", "given", "held", "identity", "is_masked_attached", "kept",
+        "masked", "null", "proc", "root", "sync", "taken", "umask",
     )  # fmt: skip
 
-    def __init__(
-        self, sync: int, target: int = -1, contents: int = -1, *, born_in: str = ""
-    ) -> None:
+    def __init__(self, sync: int, given: Given, *, born_in: str = "") -> None:
         self.sync = sync
+        self.given = given
         self.born_in = born_in
         """The directory of the v2 group that it has been in from its first moment."""
-        self.contents = contents
-        """The memfd with what the files hold that the container is given."""
-        self.target = target
-        """The pidfd of the container's first process, for one that joins it."""
         self.fifo = -1
         self.root = -1
         """O_PATH of the container's root, before and after the pivot."""

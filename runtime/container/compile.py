@@ -107,18 +107,21 @@ def compile_program(
     files: Sequence[Placed] = (),
     volumes: VolumePlaces | None = None,
     apart: Collection[str] = (),
+    network: Mapping[str, str] | None = None,
 ) -> bytes:
     """Return the launch program of this config.
 
     `cgroup_procs` are the files that the child writes itself into, in order (`Group.entry_files`). With `wait_fifo` it
     waits for a byte in that FIFO before it executes. `joined` are the containers that "container:NAME" means, by these
     texts. `files` are those that the launch is given the contents of; `apart` the kinds of namespaces whose path is
-    known to be of another one than the caller's own. Raises InvalidSpec for what is not supported, by its path.
+    known to be of another one than the caller's own. With `network` the launch is given a network namespace of the
+    container's own that has `lo` up and these sysctls (only for `takes_network`). Raises InvalidSpec for what is not
+    supported, by its path.
     """
     process = _checked(config)
     ops: list[Op] = [
-        *_namespace_ops(config, cgroup_procs, joined),
-        *_before_root_ops(config, process, wait_fifo, apart),
+        *_namespace_ops(config, cgroup_procs, joined, network),
+        *_before_root_ops(config, process, wait_fifo, apart, network),
         *tree_ops(config, facts, rootfs, volumes),
         *_node_ops(config),
         *file_ops(files, (mount.destination for mount in config.mounts)),
@@ -137,7 +140,7 @@ def compile_program(
     ]
     document: dict[str, object] = {
         "version": VERSION,
-        "flags": _clone_flags(config),
+        "flags": _clone_flags(config, network),
         "ops": ops,
     }
     target = next((each.path for each in config.linux.namespaces if each.type == "pid"), "")
@@ -151,7 +154,7 @@ def compile_program(
         raise InvalidSpec("process", f"{len(program)} bytes of arguments and environment")
     if target or wait_fifo is not None:
         return program
-    return with_table(program, ops, _clone_flags(config), facts)
+    return with_table(program, ops, _clone_flags(config, network), facts)
 
 
 def _checked(config: OciConfig) -> Process:
@@ -200,21 +203,32 @@ def _own(config: OciConfig) -> frozenset[str]:
     return frozenset(entry.type for entry in config.linux.namespaces if not entry.path)
 
 
-def _clone_flags(config: OciConfig) -> int:
+def takes_network(config: OciConfig, sysctls: Collection[str]) -> bool:
+    """Whether a fresh network namespace that has these sysctls set already would do for it: it sets them, too."""
+    return "network" in _own(config) and config.linux.sysctl.keys() >= {*sysctls}
+
+
+def _clone_flags(config: OciConfig, network: Mapping[str, str] | None) -> int:
     flags = 0
-    for kind in sorted(_own(config) - {*_UNSHARED}):
+    ready = () if network is None else ("network",)
+    for kind in sorted(_own(config) - {*_UNSHARED, *ready}):
         flags |= _KINDS[kind]
     return flags
 
 
 def _namespace_ops(
-    config: OciConfig, cgroup_procs: Sequence[str], joined: Mapping[str, Joined]
+    config: OciConfig,
+    cgroup_procs: Sequence[str],
+    joined: Mapping[str, Joined],
+    network: Mapping[str, str] | None,
 ) -> Iterator[Op]:
     """Yield: into the groups, then a cgroup namespace that has them as its root, then joined namespaces."""
     entries = {entry.type: entry.path for entry in _namespaces(config)}
     yield from (["join_cgroup", path] for path in cgroup_procs)
     for kind in sorted(kind for kind, path in entries.items() if path and kind != "pid"):
         yield ["join_namespace", _PROC_NAMES[kind], *_namespace_file(kind, entries[kind], joined)]
+    if network is not None:
+        yield ["join_network"]
     if entries.get("cgroup") == "":
         yield ["unshare", "cgroup"]
     shared = [mount.source for mount in config.mounts if mount.type == SHARED]
@@ -285,13 +299,22 @@ def _is_below(path: str, parent: str) -> bool:
 
 
 def _before_root_ops(
-    config: OciConfig, process: Process, wait_fifo: str | None, apart: Collection[str]
+    config: OciConfig,
+    process: Process,
+    wait_fifo: str | None,
+    apart: Collection[str],
+    network: Mapping[str, str] | None,
 ) -> Iterator[Op]:
     if wait_fifo is not None:
         yield ["open_fifo", wait_fifo]
-    if "network" in _own(config):
+    if "network" in _own(config) and network is None:
         yield ["loopback"]
-    writes = dict(_sysctl_writes(config, apart))
+    there = {_sysctl_file(name): value for name, value in (network or {}).items()}
+    writes = {
+        path: value
+        for path, value in dict(_sysctl_writes(config, apart)).items()
+        if there.get(path) != value
+    }
     if process.oom_score_adj is not None:
         writes["self/oom_score_adj"] = str(process.oom_score_adj)
     offsets = _time_offsets(config)
@@ -326,6 +349,10 @@ def _sysctl_writes(config: OciConfig, apart: Collection[str]) -> Iterator[tuple[
     for name, value in config.linux.sysctl.items():
         path, text = sysctls.checked(name, value, own, where=f"linux.sysctl[{name!r}]")
         yield f"sys/{path}", text
+
+
+def _sysctl_file(name: str) -> str:
+    return f"sys/{name.replace('.', '/')}"
 
 
 def tree_ops(

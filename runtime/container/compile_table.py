@@ -187,7 +187,7 @@ _VARYING: Mapping[str, _Varying] = {
 _RAW = frozenset({"seccomp"})
 """Rows are written from the arguments as they are."""
 _SUPPORTED = frozenset(_VARYING) | {
-    "bind_root",
+    "bind_root", "join_network",
     "unshare", "private", "loopback", "open_procfs", "write_proc", "mount", "devices", "bind", "bind_volume",
     "change_mount", "read_only", "mask_sources", "mask", "pivot", "root_read_only", "close_fds", "ids", "user",
     "own_stdio", "working_dir", "rlimit", "no_new_privileges", "seccomp", "bounding", "become", "capabilities",

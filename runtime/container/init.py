@@ -13,7 +13,7 @@ from __future__ import annotations
 import _socket
 import os
 
-from runtime.container.child import Child
+from runtime.container.child import Child, Given
 from runtime.container.program import Prepared, run
 from runtime.linux import fds, ns, prctl, signals
 
@@ -47,32 +47,30 @@ class Launched:
         self.sync_fd = sync_fd
 
 
-def launch(
-    prepared: Prepared, stdio: tuple[int, int, int], *, target: int = -1, contents: int = -1
-) -> Launched:
+def launch(prepared: Prepared, stdio: tuple[int, int, int], given: Given | None = None) -> Launched:
     """Clone a child that runs the program with these descriptors as its 0, 1 and 2; return at once.
 
-    `target` is the pidfd that the op "join_process" joins, `contents` the memfd that the ops "file" and "files" read.
-    The caller keeps its own copies of all descriptors.
+    `given` are those that ops use by what they are. The caller keeps its own copies of all descriptors.
     Raises OSError when there can be no child (EAGAIN, ENOMEM, EPERM), ESRCH when the pid namespace to be in is no more.
     """
+    given = given or Given()
     if prepared.pid_namespace is None:
-        return _launch(prepared, stdio, target, contents)
+        return _launch(prepared, stdio, given)
     path, inode = prepared.pid_namespace
     namespace = ns.open_namespace(path, inode=inode)
     try:
-        return _launch_into(namespace, prepared, stdio, target, contents, path=path)
+        return _launch_into(namespace, prepared, stdio, given, path=path)
     finally:
         os.close(namespace)
 
 
 def launch_table(
-    table: Table, document: int, machine: int, stdio: tuple[int, int, int]
+    table: Table, document: int, machine: int, stdio: tuple[int, int, int], *, network: int = -1
 ) -> Launched:
     """Clone a child that executes the table machine on the table in the memfd `document`; return at once.
 
-    `machine` is a sealed memfd with the machine. Raises OSError where there can be no such child: also where it cannot
-    be born in its group.
+    `network` is the namespace that the table joins, if it does; `machine` is a sealed memfd with the machine. Raises
+    OSError where there can be no such child: also where it cannot be born in its group.
     """
     group = os.open(table.group, os.O_RDONLY | os.O_DIRECTORY) if table.group else -1
     try:
@@ -83,7 +81,8 @@ def launch_table(
         try:
             pid, pidfd = ns.clone(table.flags, group)
             if pid == 0:
-                _become_machine((*stdio, theirs.fileno(), document), machine)
+                given = (*stdio, theirs.fileno(), document, *((network,) if network >= 0 else ()))
+                _become_machine(given, machine)
         except BaseException:
             ours.close()
             raise
@@ -112,9 +111,7 @@ def _become_machine(fds_from_0: tuple[int, ...], machine: int) -> None:
         os._exit(EXIT_FAILED)
 
 
-def _launch(
-    prepared: Prepared, stdio: tuple[int, int, int], target: int, contents: int
-) -> Launched:
+def _launch(prepared: Prepared, stdio: tuple[int, int, int], given: Given) -> Launched:
     ours, theirs = _socket.socketpair(
         _socket.AF_UNIX, _socket.SOCK_SEQPACKET | _socket.SOCK_CLOEXEC
     )
@@ -123,7 +120,7 @@ def _launch(
     try:
         pid, pidfd, born_in = _clone(prepared)
         if pid == 0:
-            _become_container(prepared, stdio, theirs.fileno(), target, contents, born_in)
+            _become_container(prepared, stdio, theirs.fileno(), given, born_in)
     except BaseException:
         ours.close()
         raise
@@ -160,15 +157,14 @@ def launch_inside(prepared: Prepared, stdio: tuple[int, int, int], target: int) 
     Our own processes to come are switched to that namespace around the clone alone. Nobody in there may look into the
     child: it is not dumpable from its first moment. Raises OSError, ESRCH when the target has ended.
     """
-    return _launch_into(target, prepared, stdio, target, -1)
+    return _launch_into(target, prepared, stdio, Given(target=target))
 
 
 def _launch_into(
     namespace: int,
     prepared: Prepared,
     stdio: tuple[int, int, int],
-    target: int,
-    contents: int,
+    given: Given,
     *,
     path: str | None = None,
 ) -> Launched:
@@ -177,7 +173,7 @@ def _launch_into(
     prctl.set_dumpable(dumpable=False)
     try:
         ns.setns(namespace, ns.CLONE_NEWPID, path=path)
-        return _launch(prepared, stdio, target, contents)
+        return _launch(prepared, stdio, given)
     finally:
         ns.setns(own, ns.CLONE_NEWPID)
         prctl.set_dumpable(dumpable=True)
@@ -188,8 +184,7 @@ def _become_container(
     prepared: Prepared,
     stdio: tuple[int, int, int],
     sync: int,
-    target: int,
-    contents: int,
+    given: Given,
     born_in: str,
 ) -> None:
     """Be the child: never comes back."""
@@ -197,11 +192,8 @@ def _become_container(
         prctl.set_dumpable(dumpable=False)
         os.setsid()
         os.umask(0)
-        if target >= 0:
-            target = fds.duplicate_above(target, 16)
-        if contents >= 0:
-            contents = fds.duplicate_above(contents, 16)
-        child = Child(_place_stdio(stdio, sync), target, contents, born_in=born_in)
+        given = given.moved_above(16)
+        child = Child(_place_stdio(stdio, sync), given, born_in=born_in)
         _reset_signals()
         run(prepared, child)
     finally:

@@ -218,6 +218,7 @@ OPERATIONS: Mapping[str, Operation] = {
         steps_join.join_namespace, "ssi", "join namespace {1}",
         lambda kind, path, inode: (path, _namespace_flag(kind), inode),
     ),
+    "join_network": Operation(steps_join.join_network, "", "join the network namespace"),
     "take_mount": Operation(steps_join.take_mount, "sis", "take {2} from another container"),
     "put_mount": Operation(steps_join.put_mount, "s", "mount {0}"),
     "join_process": Operation(

@@ -108,7 +108,7 @@ def _make(child: Child, tree: int, entry: Entry) -> None:
     finally:
         os.close(directory)
     try:
-        _fill(file, child.contents, offset, size)
+        _fill(file, child.given.contents, offset, size)
         os.fchown(file, uid, gid)
         os.fchmod(file, mode)
     finally:

@@ -21,11 +21,20 @@ _PTS = "/dev/pts"
 
 def join_process(child: Child, flags: int) -> None:
     """Join these namespaces of the container's first process; with the mount namespace its root becomes ours."""
-    if child.target < 0:
+    if child.given.target < 0:
         raise refuse(EINVAL, "no process to join")
-    ns.setns(child.target, flags)
-    os.close(child.target)
-    child.target = -1
+    ns.setns(child.given.target, flags)
+    os.close(child.given.target)
+    child.given.target = -1
+
+
+def join_network(child: Child) -> None:
+    """Join the network namespace that was made ahead for us alone."""
+    if child.given.network < 0:
+        raise refuse(EINVAL, "no network namespace to join")
+    ns.setns(child.given.network, ns.CLONE_NEWNET)
+    os.close(child.given.network)
+    child.given.network = -1
 
 
 def join_namespace(_child: Child, path: str, flag: int, inode: int) -> None:

@@ -12,8 +12,8 @@ BASE = 0x20000000
 """Where the machine maps a table."""
 ROOM = 8 << 20
 """Bytes of the longest table."""
-SYNC_FD, TABLE_FD, FREE_FD = 3, 4, 5
-"""The machine's descriptors: stdio, then the handshake and the table; from FREE_FD on there are none."""
+SYNC_FD, TABLE_FD, NETWORK_FD = 3, 4, 5
+"""The machine's descriptors: stdio, then the handshake, the table, and the network namespace that it may join."""
 
 HEADER = _struct.Struct("<8sIIQIIII")
 """Magic, number of rows, their offset, flags of clone3; offset and length of the group's directory, of the program."""

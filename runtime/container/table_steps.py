@@ -14,8 +14,8 @@ from stat import S_IFCHR, S_IFDIR, S_IFIFO, S_IFREG, S_IFSOCK
 
 from runtime.container import table, wire
 from runtime.container.table import ABSENT, ANY, INVALID, Cell, Result, Skip, Writer
-from runtime.container.table_header import SYNC_FD
-from runtime.linux import caps, mount, prctl, seccomp
+from runtime.container.table_header import NETWORK_FD, SYNC_FD
+from runtime.linux import caps, mount, ns, prctl, seccomp
 from runtime.linux.libc import AT_EMPTY_PATH, AT_FDCWD, AT_RECURSIVE
 from runtime.linux.openat2 import (
     RESOLVE_IN_ROOT,
@@ -138,6 +138,10 @@ class Steps:
             self._w.check(_INODE, _U64, inode)
         self._w.call("setns", file, flag)
         self._close(file)
+
+    def join_network(self) -> None:
+        self._w.call("setns", NETWORK_FD, ns.CLONE_NEWNET)
+        self._w.call("close", NETWORK_FD)
 
     def unshare(self, flag: int) -> None:
         self._w.call("unshare", flag)

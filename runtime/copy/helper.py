@@ -18,7 +18,7 @@ import sys
 from typing import BinaryIO, NoReturn
 
 from runtime.container import program
-from runtime.container.child import Child
+from runtime.container.child import Child, Given
 from runtime.copy.collect import Collector, open_parent
 from runtime.copy.extract import LIMITS, Extractor
 from runtime.errors import NotFound, RuntimeFault
@@ -76,7 +76,7 @@ def _run(settings: dict[str, str | int]) -> int:
 def _enter(prepared: program.Prepared, pidfd: int) -> int:
     """Make the container's tree ours and let go of everything else; return its root."""
     prctl.set_dumpable(dumpable=False)
-    child = Child(-1, pidfd)
+    child = Child(-1, Given(target=pidfd))
     for step, arguments in prepared.steps:
         step(child, *arguments)
     root = os.open("/", os.O_PATH | os.O_DIRECTORY)

@@ -216,6 +216,7 @@ class KeeperClient:
         lib_dir: str,
         program: bytes,
         contents: bytes | None = None,
+        network: int | None = None,
         tty: bool = False,
         stdin: bool = False,
         log_bytes: int = 0,
@@ -224,14 +225,18 @@ class KeeperClient:
         """Have the keeper run a launch program; return when the container's own program is executing.
 
         That may take `patience_s`: as long as what the program copies. After it, KeeperGone.
-        `contents` is what the program's files hold; the keeper itself never reads it. `log_bytes` is how long a
-        generation of its log is, 0 as usual.
+        `contents` is what the program's files hold; the keeper itself never reads it. `network` is the namespace that
+        it joins, which stays the caller's. `log_bytes` is how long a generation of its log is, 0 as usual.
         Raises LaunchFailed, InvalidState when it is running already, KeeperGone.
         """
         memfds = [sealed("trice-program", program)]
+        given: list[Json] = []
         try:
             if contents is not None:
                 memfds.append(sealed("trice-contents", contents))
+                given.append("contents")
+            if network is not None:
+                given.append("network")
             reply = self._request(
                 {
                     "do": "start",
@@ -242,8 +247,9 @@ class KeeperClient:
                     "tty": tty,
                     "stdin": stdin,
                     "log_bytes": log_bytes,
+                    "given": given,
                 },
-                fds=memfds,
+                fds=memfds if network is None else [*memfds, network],
                 timeout_s=patience_s,
             )
         finally:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from time import monotonic, time_ns
 
+from runtime.container.child import Given
 from runtime.keeper import adopt
 from runtime.keeper.container import Container
 from runtime.keeper.execs import Execs
@@ -178,10 +179,7 @@ class Keeper:
         run_dir, lib_dir = text_of(message, "run_dir"), text_of(message, "lib_dir")
         if not run_dir.startswith("/") or not lib_dir.startswith("/"):
             raise ValueError("run_dir and lib_dir must be absolute paths")
-        if not 1 <= len(fds) <= 2:
-            raise ValueError("start needs the launch program's memfd, and perhaps one of contents")
-        if not all(map(is_sealed, fds[1:])):
-            raise ValueError("contents without seals could still change")
+        program, given = _given(message, fds)
         before = self._containers.get(name)
         if before is not None:
             if before.is_alive:
@@ -192,7 +190,7 @@ class Keeper:
         container.has_stdin = message.get("stdin") is True
         if "log_bytes" in message:
             container.log_bytes = number_of(message, "log_bytes") or container.log_bytes
-        launch = self._spawner.begin(container, *fds)
+        launch = self._spawner.begin(container, program, given)
         self._containers[name] = container
         self._follow(launch, peer, message.get("id"))
 
@@ -439,6 +437,22 @@ class Keeper:
         for container in tuple(self._containers.values()):
             if container.is_alive and container.pidfd < 0:
                 self._end(container, None)
+
+
+def _given(message: Message, fds: Fds) -> tuple[int, Given]:
+    """Return the launch program's memfd, and what the first process is handed: named by "given", in this order."""
+    names = message.get("given", [])
+    if not isinstance(names, list) or len(fds) != 1 + len(names):
+        raise ValueError(
+            "start needs the launch program's memfd, and the descriptors that it names"
+        )
+    by_name = dict(zip(map(str, names), fds[1:], strict=True))
+    if by_name.keys() - {"contents", "network"} or len(by_name) != len(names):
+        raise ValueError("given are contents and network")
+    given = Given(contents=by_name.get("contents", -1), network=by_name.get("network", -1))
+    if given.contents >= 0 and not is_sealed(given.contents):
+        raise ValueError("contents without seals could still change")
+    return fds[0], given
 
 
 def _held(container: Container) -> tuple[list[Json], Fds]:

@@ -21,6 +21,7 @@ from runtime.linux.pidfd import send_signal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from runtime.container.child import Given
     from runtime.container.program import Prepared
     from runtime.keeper.loop import Loop
 
@@ -35,6 +36,22 @@ _TABLE_ENDS = (31, 11, 4)
 """SIGSYS, SIGSEGV, SIGILL: how a machine ends that a filter of the user's, or its memory, does not let go on."""
 
 
+class Kept:
+    """What the plain way would need: duplicates of the program and of what it is given, and the ends of the streams."""
+
+    __slots__ = ("ends", "given", "program")
+
+    def __init__(self, program: int, given: Given, ends: tuple[int, int, int]) -> None:
+        self.program = os.dup(program)
+        self.given = given.moved_above(0)
+        self.ends = ends
+
+    def close(self) -> None:
+        """Let go of the duplicates."""
+        self.given.close()
+        os.close(self.program)
+
+
 class Launch:
     """A container between its clone and its first instruction, and its handshake.
 
@@ -44,7 +61,7 @@ class Launch:
     __slots__ = ("_kept", "container", "handshake", "is_wanted")
 
     def __init__(
-        self, container: Container, handshake: Handshake, kept: tuple[int, ...] = ()
+        self, container: Container, handshake: Handshake, kept: Kept | None = None
     ) -> None:
         self.container = container
         self.handshake = handshake
@@ -54,7 +71,7 @@ class Launch:
 
     @property
     def is_table(self) -> bool:
-        return bool(self._kept)
+        return self._kept is not None
 
     def abandon(self) -> None:
         """See to it that a child that has failed goes."""
@@ -68,15 +85,18 @@ class Launch:
         is_refused = self.handshake.has_bailed or status in _TABLE_ENDS
         return self.is_table and self.is_wanted and is_refused
 
-    def take_kept(self) -> tuple[int, ...]:
-        """Return the descriptors that the plain way needs, the caller's from now on."""
-        kept, self._kept = self._kept, ()
+    def take_kept(self) -> Kept | None:
+        """Return what the plain way needs, the caller's from now on."""
+        kept, self._kept = self._kept, None
         return kept
 
     def close(self) -> None:
         """Let go of the handshake and of what the plain way would need. Idempotent."""
         self.handshake.close()
-        close_all(self.take_kept())
+        kept = self.take_kept()
+        if kept is not None:
+            kept.close()
+            close_all(kept.ends)
 
 
 class Spawner:
@@ -91,7 +111,7 @@ class Spawner:
         self.ways = {"table": 0, "plain": 0, "again": 0}
         """How many launches went how; `again` are those of a table that were done the plain way then."""
 
-    def begin(self, container: Container, program_fd: int, contents_fd: int = -1) -> Launch:
+    def begin(self, container: Container, program_fd: int, given: Given) -> Launch:
         """Clone the container's first process; return while it makes itself ready. The descriptors stay the caller's.
 
         Raises StartFailed, with nothing left behind but its empty log and directory.
@@ -105,42 +125,49 @@ class Spawner:
             container.close()
             raise failed("open stdout, stderr and log", error) from None
         container.started_at_ns = time_ns()
-        launch = self._by_table(container, program_fd, contents_fd, ends)
-        return launch or self._plainly(container, program_fd, contents_fd, ends)
+        launch = self._by_table(container, program_fd, given, ends)
+        return launch or self._plainly(container, program_fd, given, ends)
 
     def again(self, launch: Launch) -> Launch:
         """Launch the plain way what a table could not; its process has been reaped. Raises StartFailed."""
         container = launch.container
         os.close(container.pidfd)
         container.pidfd = -1
-        program_fd, contents_fd, *ends = launch.take_kept()
+        kept = launch.take_kept()
+        if kept is None:
+            raise StartFailed("start the container", 0, "it was launched the plain way")
         self.ways["again"] += 1
         try:
-            return self._plainly(container, program_fd, contents_fd, (ends[0], ends[1], ends[2]))
+            return self._plainly(container, kept.program, kept.given, kept.ends)
         finally:
-            close_all((program_fd, *((contents_fd,) if contents_fd >= 0 else ())))
+            kept.close()
 
     def _by_table(
-        self, container: Container, program_fd: int, contents_fd: int, ends: tuple[int, int, int]
+        self, container: Container, program_fd: int, given: Given, ends: tuple[int, int, int]
     ) -> Launch | None:
         """Launch what has a table; None where it has none, or its process cannot be."""
         table = table_in(program_fd)
         if table is None or self._open_machine() < 0:
             return None
+        kept = None
         try:
-            launched = init.launch_table(table, program_fd, self._machine, ends)
+            kept = Kept(program_fd, given, ends)
+            launched = init.launch_table(
+                table, program_fd, self._machine, ends, network=given.network
+            )
         except OSError:
+            if kept is not None:
+                kept.close()
             return None  # the plain way may do, or tells why not
-        kept = os.dup(program_fd), os.dup(contents_fd) if contents_fd >= 0 else -1, *ends
         self.ways["table"] += 1
         return self._launched(container, launched, None, kept)
 
     def _plainly(
-        self, container: Container, program_fd: int, contents_fd: int, ends: tuple[int, int, int]
+        self, container: Container, program_fd: int, given: Given, ends: tuple[int, int, int]
     ) -> Launch:
         try:
             prepared = prepare(program_fd)
-            launched = init.launch(prepared, ends, contents=contents_fd)
+            launched = init.launch(prepared, ends, given)
         except OSError as error:
             container.close()
             raise failed("clone the container's first process", error) from None
@@ -150,14 +177,14 @@ class Spawner:
         finally:
             close_all(ends)
         self.ways["plain"] += 1
-        return self._launched(container, launched, prepared, ())
+        return self._launched(container, launched, prepared, None)
 
     def _launched(
         self,
         container: Container,
         launched: init.Launched,
         prepared: Prepared | None,
-        kept: tuple[int, ...],
+        kept: Kept | None,
     ) -> Launch:
         container.pid = launched.pid
         container.pidfd = launched.pidfd

@@ -158,6 +158,23 @@ def test_a_program_that_could_change_is_refused(box: Box) -> None:
         os.close(unsealed)
 
 
+@pytest.mark.parametrize("names", [["network", "network"], ["target"], ["network"], "x", [["x"]]])
+def test_what_a_start_is_given_is_known_by_name_and_there(box: Box, names: object) -> None:
+    request = {"do": "start", "container": "c", "attempt": 1, "run_dir": str(box.run_dir("c")),
+               "lib_dir": str(box.lib_dir("c")), "given": names}  # fmt: skip
+    memfd = sealed("program", program("true"))
+    fds = (memfd,) if names == ["network"] else (memfd, memfd, memfd)[: 1 + len(names)]  # type: ignore[arg-type]
+    try:
+        with Raw(box) as peer:
+            peer.hello()
+            answer = peer.ask({"id": 2, **request}, fds)
+            assert answer["ok"] is False
+            assert "given" in str(answer["error"]) or "names" in str(answer["error"])
+            assert peer.ask({"id": 3, "do": "list"}) == {"id": 3, "ok": True, "containers": []}
+    finally:
+        os.close(memfd)
+
+
 WORDS = (
     "hello",
     "start",

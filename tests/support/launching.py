@@ -70,6 +70,7 @@ def a_config(
     environment: Mapping[str, str | None] | None = None,
     mounts: Sequence[Mount] = (),
     is_read_only: bool = False,
+    sysctls: Mapping[str, str] | None = None,
 ) -> OciConfig:
     """Return the config that a container with this command gets."""
     request = ContainerRequest(
@@ -82,6 +83,7 @@ def a_config(
         environment=environment or {},
         mounts=tuple(mounts),
         is_read_only=is_read_only,
+        sysctls=sysctls or {},
         hostname="testhost",
     )
     image = ImageConfig(environment={"PATH": "/bin"})
@@ -227,6 +229,7 @@ def _attempt(document: bytes, contents: int) -> dict[str, object]:
 
 def _go(document: bytes, contents: int, way: str) -> dict[str, object]:
     from runtime.container import init, machine, program, wire
+    from runtime.container.child import Given
     from runtime.container.table_header import table_in
     from runtime.linux import pidfd
     from runtime.linux.memfd import sealed
@@ -237,7 +240,7 @@ def _go(document: bytes, contents: int, way: str) -> dict[str, object]:
     memfd = sealed("program", document)
     table = table_in(memfd) if way == TABLE else None
     if table is None:
-        launched = init.launch(prepared, (null, out[1], err[1]), contents=contents)
+        launched = init.launch(prepared, (null, out[1], err[1]), Given(contents=contents))
         way = PLAIN if way == TABLE else way
     else:
         image = machine.sealed_image(-1)

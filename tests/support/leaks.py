@@ -6,7 +6,8 @@
   carries another TRICE_TEST_RUN;
 * a process below one that was there before, is neither pid 1 nor an ancestor of this process, and carries no mark of
   ours: orphans go to ancestors and to pid 1, so nothing of ours can come to be there;
-* a zombie whose parent is pid 1: it is dead and only waits for pid 1's time.
+* a zombie whose parent is pid 1: it is dead and only waits for pid 1's time;
+* the few network namespaces that a manager which was there before keeps ready: a fixture of a wider scope has it.
 
 On a busy machine that is not enough: mounts, links, groups and rules do not say who made them. `Scope.OWN` then keeps
 only what is provably ours: below this process, marked with this run, or named after an instance of this run.
@@ -18,7 +19,7 @@ import os
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from tests.support.machine import RUN_VARIABLE, Machine, Process, ProcessKey, take
@@ -26,6 +27,10 @@ from tests.support.waiting import slow_factor
 
 SETTLE_S = 3.0
 """How long asynchronous ends (exiting processes, namespaces, pid 1's reaping) may take."""
+
+
+READY_NETWORKS = 8
+"""So many network namespaces, in which nobody is, a manager may keep ready."""
 
 
 class Scope(StrEnum):
@@ -75,6 +80,7 @@ def diff(
 ) -> tuple[str, ...]:
     """Return a line for everything that is in `after` and was not in `before`, and for every mount,
     link, rule or group that is gone. Sorted; empty when nothing was left."""
+    after = _without_ready_networks(before, after)
     processes = _Processes(before, after, ours)
     lines: list[str] = []
     for kind, was, now in (
@@ -118,6 +124,23 @@ def new_ours() -> Ours:
 def _changes(kind: str, was: Counter[str], now: Counter[str], word: str) -> Iterator[str]:
     for item, count in (now - was).items():
         yield f"{kind} {word}: {item}" + (f" ({count} times)" if count > 1 else "")
+
+
+def _without_ready_networks(before: Machine, after: Machine) -> Machine:
+    """Return `after` without the namespaces of a pool, and this process's descriptors of them."""
+    entered = {process.netns for process in after.processes.values()}
+    by_holder: dict[ProcessKey, set[int]] = {}
+    for inode, (first, *others) in after.netns.items():
+        if inode not in entered and not others and first in before.processes:
+            by_holder.setdefault(first, set()).add(inode)
+    ready = {inode for held in by_holder.values() if len(held) <= READY_NETWORKS for inode in held}
+    names = {f"net:[{inode}]" for inode in ready}
+    kept = {line: n for line, n in after.descriptors.items() if line.split(" -> ")[1] not in names}
+    return replace(
+        after,
+        netns={inode: who for inode, who in after.netns.items() if inode not in ready},
+        descriptors=Counter(kept),
+    )
 
 
 def _namespaces(
