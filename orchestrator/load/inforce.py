@@ -19,6 +19,7 @@ from orchestrator.load.tree import (
     Node,
     Path,
     PathTable,
+    Scalar,
     children,
     with_entries,
     with_entry,
@@ -49,8 +50,28 @@ def review(tree: Map, *, machine: str = "") -> Review:
     `machine` is what `uname -m` says where it is to run; with "" nothing depends on it.
     """
     findings = Findings(limit=MAX_FOUND)
-    _walk(_without_implied(tree), (), support_on(machine), UNKNOWN, findings)
+    _walk(_without_implied(_without_given_names(tree)), (), support_on(machine), UNKNOWN, findings)
     return Review(refused=tuple(findings.problems), kept=tuple(findings.warnings))
+
+
+def _without_given_names(tree: Map) -> Map:
+    """Return the tree without the names that configs and secrets have anyway: `config` writes them down."""
+    project = tree.get("name")
+    for section in ("configs", "secrets"):
+        definitions = tree.get(section)
+        if isinstance(project, Scalar) and isinstance(definitions, Map):
+            entries = {
+                key: without_entry(node, "name")
+                if isinstance(node, Map) and _is(node.get("name"), f"{project.value}_{key}")
+                else node
+                for key, node in definitions.entries.items()
+            }
+            tree = with_entry(tree, section, with_entries(definitions, entries))
+    return tree
+
+
+def _is(node: Node | None, text: str) -> bool:
+    return isinstance(node, Scalar) and node.value == text
 
 
 def _without_implied(tree: Map) -> Map:

@@ -23,7 +23,7 @@ from orchestrator.load.interpolate import interpolate
 from orchestrator.load.merge import merge, reset
 from orchestrator.load.parse import parse
 from orchestrator.load.request import Phases, Source
-from orchestrator.load.resolve import RULES, RULES_OF_LOADING, resolve_paths
+from orchestrator.load.resolve import RULES, RULES_OF_LOADING, RULES_OF_STACK_FILES, resolve_paths
 from orchestrator.load.trace import Trace
 from orchestrator.load.tree import Findings, Map, Node, without_entry
 from orchestrator.load.validate import obsolete, validate
@@ -89,7 +89,8 @@ class ModelLoader:
         long = canonicalise(tree, findings, takes_variables=is_raw)
         findings.raise_problems()
         long = trace.lengthened(tree, long)
-        rules = RULES if phases.path_resolution else RULES_OF_LOADING
+        read = RULES_OF_LOADING if phases.env_resolution else RULES_OF_STACK_FILES
+        rules = RULES if phases.path_resolution else read
         directory = setting.directory
         resolved = resolve_paths(long, directory=directory, home=self._home, rules=rules)
         return trace.made_absolute(long, resolved, directory)

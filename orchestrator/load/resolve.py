@@ -70,16 +70,16 @@ def local_device(node: Node, make: Absolute) -> Node:
     return node
 
 
-_OF_LOADING: dict[str, Rule] = {
+_STACK_FILES: dict[str, Rule] = {
     "services.*.extends.file": path,
     "include.*.path.*": path,
     "include.*.project_directory": path,
     "include.*.env_file.*": path,
+}
+_FOLDED_FILES: dict[str, Rule] = {
     "services.*.env_file.*.path": path,
     "services.*.label_file.*": path,
 }
-RULES_OF_LOADING: PathTable[Rule] = PathTable(_OF_LOADING)
-"""Paths of what loading itself reads."""
 RULES: PathTable[Rule] = PathTable(
     {
         "services.*.build.context": context,
@@ -91,8 +91,12 @@ RULES: PathTable[Rule] = PathTable(
         "configs.*.file": path,
         "secrets.*.file": path,
     }
-    | _OF_LOADING
+    | _STACK_FILES
+    | _FOLDED_FILES
 )
+RULES_OF_STACK_FILES: PathTable[Rule] = PathTable(_STACK_FILES)
+RULES_OF_LOADING: PathTable[Rule] = PathTable(_STACK_FILES | _FOLDED_FILES)
+"""Paths of what loading itself reads: stack files, and what becomes part of services."""
 
 
 def resolve_paths(

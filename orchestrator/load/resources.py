@@ -73,11 +73,10 @@ def namespaces(service: Map) -> Namespaces:
 def tmpfs_mounts(service: Map) -> tuple[Mount, ...]:
     """Return a mount for each `PATH[:options]`."""
     found = []
-    for item in _items(service.get("tmpfs")):
+    for index, item in enumerate(_items(service.get("tmpfs"))):
         target, _, options = _text(item).partition(":")
-        found.append(
-            Mount(kind="tmpfs", target=target, options=tuple(filter(None, options.split(","))))
-        )
+        words = tuple(filter(None, options.split(",")))
+        found.append(Mount(kind="tmpfs", target=target, options=words, where=f"tmpfs[{index}]"))
     return tuple(found)
 
 

@@ -180,6 +180,8 @@ def test_without_env_resolution_env_files_are_not_read(folder: Path) -> None:
     web = json.loads(output(folder, *arguments))["services"]["web"]
     assert web["env_file"] == [{"path": str(folder / "web.env")}]
     assert web["environment"]["TAG"] == "1.27"
+    web = json.loads(output(folder, *arguments, "--no-path-resolution"))["services"]["web"]
+    assert web["env_file"] == [{"path": "web.env"}]
     assert run(folder, "--profile", "full", "config").returncode == 1
 
 

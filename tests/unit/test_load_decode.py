@@ -348,7 +348,7 @@ def test_mounts_know_their_volumes_by_name_and_their_place() -> None:
     project = loaded(STORED).in_force()
     web = project.services[ServiceName("web")]
     at = {mount.target: mount for mount in web.mounts}
-    assert at["/t"] == Mount(kind="tmpfs", target="/t", options=("size=1m",))
+    assert at["/t"] == Mount(kind="tmpfs", target="/t", options=("size=1m",), where="tmpfs[0]")
     assert at["/anonymous"] == Mount(kind="volume", target="/anonymous", where="volumes[0]")
     assert at["/data"] == Mount(
         kind="volume",

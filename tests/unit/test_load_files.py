@@ -152,6 +152,13 @@ def test_what_has_no_effect_is_told() -> None:
     assert one.refused == ()
 
 
+def test_what_config_writes_is_read_back_without_a_word() -> None:
+    written = to_yaml(loaded(stack("configs: [a]\n    secrets: [a]", ALL)).project.document)
+    again = load(LoadRequest(), MemorySource({"compose.yaml": written}))
+    assert "name: demo_a" in written
+    assert (again.warnings, again.refused) == ((), ())
+
+
 def test_a_document_without_what_it_needs_is_refused() -> None:
     project = loaded(stack("secrets: [e]", ALL), {"E": "x"}).in_force()
     document = {**encode_project(project), "contents": {}}
