@@ -16,6 +16,7 @@ from orchestrator.errors import NotFoundError, OrchestratorError
 from orchestrator.model.human import SECOND_NS
 from orchestrator.model.project import Project, ServiceName
 from orchestrator.ui.lines import LogPrinter
+from orchestrator.ui.progress import ProgressView, QuietView
 from orchestrator.ui.tables import container_name, label
 
 _ENDING = (signal.SIGINT, signal.SIGTERM)
@@ -75,14 +76,16 @@ class Attached:
         self._interrupts = 0
         self._workers: list[threading.Thread] = []
         self._failures: list[OrchestratorError] = []
+        self._view: ProgressView = QuietView()
 
     def stop(self) -> Iterator[Document]:
         """Stop the project's containers; they are kept."""
         options = {"services": list(self._services), "grace_s": self._grace_s, "cause": "Ctrl-C"}
         return self._client.stop(self._project, options)
 
-    def follow(self, printer: LogPrinter) -> int:
-        """Print lines until every container has ended; return the exit code."""
+    def follow(self, printer: LogPrinter, view: ProgressView) -> int:
+        """Print lines until every container has ended; return the exit code. `view` shows how they are stopped."""
+        self._view = view
         since = f"{self._began_ns // SECOND_NS}.{self._began_ns % SECOND_NS:09d}"
         request = LogRequest(
             project=self._project, services=self._shown, is_follow=True, since=since
@@ -122,7 +125,9 @@ class Attached:
 
     def _stop_all(self) -> None:
         for record in self.stop():
-            if record.get("end") and not record.get("ok"):
+            if not record.get("end"):
+                self._view.show(record)
+            elif not record.get("ok"):
                 raise OrchestratorError(str(record.get("error")))
 
     def _kill_all(self) -> None:

@@ -8,8 +8,8 @@ import time
 import click
 
 from orchestrator.cli.acting import named
-from orchestrator.cli.main import LazyGroup
 from orchestrator.cli.settings import Settings
+from orchestrator.cli.verbs import VerbGroup
 from orchestrator.client.start import is_there
 from orchestrator.model.human import SECOND_NS, human_span
 from orchestrator.ui.tables import container_name, quoted_command, table
@@ -36,22 +36,10 @@ SHARED = {
 """Verbs that services have, too."""
 
 
-class ContainerGroup(LazyGroup):
+class ContainerGroup(VerbGroup):
     """The verbs that services have, too, and three of its own."""
 
     verbs = SHARED
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        return sorted({*super().list_commands(ctx), *self.commands})
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        return self.commands.get(cmd_name) or super().get_command(ctx, cmd_name)
-
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - click's signature
-        """List the verbs without importing them."""
-        own = {name: each.get_short_help_str() for name, each in self.commands.items()}
-        with formatter.section("Verbs"):
-            formatter.write_dl(sorted({**self.verbs, **own}.items()))
 
 
 @click.group("container", cls=ContainerGroup)

@@ -7,11 +7,10 @@ import os
 import click
 
 from orchestrator.cli.flags import Scale
-from orchestrator.cli.loading import load_project
+from orchestrator.cli.loading import load_selected
 from orchestrator.cli.placing import placed
 from orchestrator.cli.settings import Settings
 from orchestrator.cli.work import WorkFailed, show_work
-from orchestrator.errors import OrchestratorError
 
 
 @click.command("create")
@@ -36,9 +35,7 @@ def command(
     if force_recreate and no_recreate:
         raise click.UsageError("--force-recreate and --no-recreate contradict one another")
     client = settings.client()
-    project = load_project(settings, services).in_force()
-    if not project.services:
-        raise OrchestratorError("no service selected")
+    project = load_selected(settings, services)
     from orchestrator.load.decode import encode_project  # [lazy] loaded with the loader
 
     options = {

@@ -12,7 +12,7 @@ from orchestrator.cli.target import find_container
 from orchestrator.client.api import Client
 from orchestrator.errors import ManagerGone
 
-PASS_ON = {"ignore_unknown_options": True, "allow_interspersed_args": False}
+PASS_ON = {"allow_interspersed_args": False}
 """Flags behind the first argument belong to the command that is run."""
 
 

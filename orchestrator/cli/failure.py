@@ -31,9 +31,11 @@ def explain(error: BaseException, *, is_terminal: bool) -> Iterator[str]:
         case OrchestratorError() | RuntimeFault() | NeedsRoot():
             for line in str(error).splitlines():
                 yield f"trice: {line}"
+        case FileNotFoundError() if not _has_working_directory():
+            yield "trice: the working directory is not there any more; cd to one that is"
         case OSError():
-            where = f" {error.filename}" if error.filename else ""
-            yield f"trice: cannot go on:{where}: {error.strerror or error}"
+            parts = ["cannot go on", str(error.filename or ""), error.strerror or str(error)]
+            yield f"trice: {': '.join(filter(None, parts))}"
         case _:
             yield (
                 f"trice: internal error: {type(error).__name__}: {error}; "
@@ -54,6 +56,14 @@ def source_lines(problem: Problem) -> Iterator[str]:
     margin = f"{place.line:>6} | "
     yield margin + text[start : start + _WIDEST]
     yield " " * (len(margin) - 2) + "| " + " " * max(0, place.column - 1 - start) + "^"
+
+
+def _has_working_directory() -> bool:
+    try:
+        Path.cwd()
+    except FileNotFoundError:
+        return False
+    return True
 
 
 def _lines(file: Path) -> list[str]:

@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 
 from orchestrator.cli.settings import Settings
+from orchestrator.cli.verbs import VerbGroup
 from orchestrator.client.api import Document
 from orchestrator.client.start import is_there
 from orchestrator.errors import OrchestratorError
@@ -18,7 +19,7 @@ from orchestrator.ui.tables import table
 _COLUMNS = ("REPOSITORY", "TAG", "IMAGE ID", "CREATED", "SIZE")
 
 
-@click.group("image")
+@click.group("image", cls=VerbGroup)
 def command() -> None:
     """Load and list images."""
 

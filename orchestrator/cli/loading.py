@@ -7,10 +7,12 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from orchestrator.cli.settings import Settings
+from orchestrator.errors import OrchestratorError
 
 if TYPE_CHECKING:
     from orchestrator.errors import Problem
     from orchestrator.load.request import Loaded, LoadRequest, Stack
+    from orchestrator.model.project import Project
 
 
 def load_project(
@@ -23,6 +25,17 @@ def load_project(
     loaded = load(settings.load_request(services, only_services=only_services), SystemSource())
     print_warnings(loaded.warnings)
     return loaded
+
+
+def load_selected(settings: Settings, services: tuple[str, ...]) -> Project:
+    """Return the project that is to be acted on. Raises as `load_project`, and where there is nothing to act on."""
+    project = load_project(settings, services).in_force()
+    if not project.services:
+        others = ", ".join(sorted(project.left_out))
+        why = f"no active profile enables any of {others}" if others else "the stack file has none"
+        hint = "; activate one with --profile, or name a service" if others else ""
+        raise OrchestratorError(f"no service selected: {why}{hint}")
+    return project
 
 
 def load_shown(request: LoadRequest) -> Stack:

@@ -7,6 +7,7 @@ import sys
 import click
 
 from orchestrator.cli.acting import act_on_all, named
+from orchestrator.cli.asking import is_sure
 from orchestrator.cli.selection import project_name
 from orchestrator.cli.settings import Settings
 from orchestrator.cli.stop import stop_services
@@ -50,7 +51,7 @@ def command(
         return
     if not force:
         print(f"Going to remove {', '.join(gone)}", file=sys.stderr)
-        if not click.confirm("Are you sure?", default=False, err=True):
+        if not is_sure():
             return
     options = {"services": list(names), "volumes": volumes, "cause": "rm"}
     show_work(client.work(project, "rm", options), settings.progress_view("rm"))

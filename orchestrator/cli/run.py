@@ -33,15 +33,7 @@ from orchestrator.errors import OrchestratorError
 @click.option("--cap-add", multiple=True, metavar="CAPABILITY", help="Repeat.")
 @click.option("--cap-drop", multiple=True, metavar="CAPABILITY", help="Repeat.")
 @click.option("--quiet", is_flag=True, help="Say nothing of the work.")
-@click.option(
-    "-i",
-    "--interactive",
-    type=click.BOOL,
-    default=True,
-    is_flag=False,
-    flag_value=True,
-    hidden=True,
-)
+@click.option("-i/ ", "--interactive/--no-interactive", default=True, hidden=True)
 @click.option("-t", "--tty", is_flag=True, hidden=True)
 @click.option("--use-aliases", is_flag=True, hidden=True)
 @click.option("--quiet-pull", is_flag=True, hidden=True)

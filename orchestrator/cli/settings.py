@@ -73,6 +73,11 @@ class Settings(NamedTuple):
             self.progress, verb, stream=stream, is_plain_terminal=self.ansi == "never"
         )
 
+    def line_view(self, verb: str) -> ProgressView:
+        """Return the view of work that goes on between other lines: nothing of it is ever moved or rewritten."""
+        mode = self.progress if self.progress in {"json", "quiet"} else "plain"
+        return self._replace(progress=mode).progress_view(verb)
+
     def is_coloured(self, stream: TextIO) -> bool:
         """Tell whether colours may go to this stream."""
         if self.ansi != "auto":
@@ -84,4 +89,4 @@ class NeedsRoot(Exception):
     """The verb needs the manager, and the manager is root's."""
 
     def __str__(self) -> str:
-        return "needs root for now: run it with sudo (config, version and --help work without)"
+        return "needs root for now: run it with sudo (config, explain, version and --help work without)"

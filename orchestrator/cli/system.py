@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from orchestrator.cli.settings import Settings
+from orchestrator.cli.verbs import VerbGroup
 from orchestrator.cli.work import WorkFailed, show_work
 from orchestrator.client.api import Client, Document
 from orchestrator.client.start import peer, reach_running, unattended
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 _LEAVE_PATIENCE_MS = 15_000
 
 
-@click.group("system")
+@click.group("system", cls=VerbGroup)
 def command() -> None:
     """Status and end of trice on this machine."""
 

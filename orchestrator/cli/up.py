@@ -13,12 +13,11 @@ import click
 
 from orchestrator.cli.attached import Attached, shown_services
 from orchestrator.cli.flags import Scale, Seconds
-from orchestrator.cli.loading import load_project
+from orchestrator.cli.loading import load_selected
 from orchestrator.cli.placing import placed
 from orchestrator.cli.settings import Settings
 from orchestrator.cli.work import WorkFailed, show_work
 from orchestrator.client.api import Document
-from orchestrator.errors import OrchestratorError
 from orchestrator.ui.lines import LogPrinter
 
 INTERRUPTED = 130
@@ -73,9 +72,7 @@ def command(
     if attach and attach_dependencies:
         raise click.UsageError("--attach and --attach-dependencies contradict one another")
     client = settings.client()
-    project = load_project(settings, services).in_force()
-    if not project.services:
-        raise OrchestratorError("no service selected")
+    project = load_selected(settings, services)
     name = str(project.name)
     options: Document = {
         "force_recreate": force_recreate,
@@ -121,7 +118,7 @@ def command(
         has_prefix=not no_log_prefix,
         has_time=timestamps,
     )
-    return attached.follow(printer)
+    return attached.follow(printer, settings.line_view("stop"))
 
 
 def _is_set(variable: str) -> bool:

@@ -8,12 +8,14 @@ from urllib.parse import quote
 
 import click
 
+from orchestrator.cli.asking import is_sure
 from orchestrator.cli.settings import Settings
+from orchestrator.cli.verbs import VerbGroup
 from orchestrator.cli.volumes import print_volumes
 from orchestrator.client.start import is_there
 
 
-@click.group("volume")
+@click.group("volume", cls=VerbGroup)
 def command() -> None:
     """Make, list and remove volumes, host-wide."""
 
@@ -81,7 +83,7 @@ def prune(settings: Settings, *, is_all: bool, force: bool) -> None:
     which = "all volumes" if is_all else "all anonymous volumes"
     if not force:
         print(f"This removes {which} that no container has.", file=sys.stderr)
-        if not click.confirm("Are you sure?", default=False, err=True):
+        if not is_sure():
             return
     filters = quote(json.dumps({"all": ["true"]} if is_all else {}))
     deleted = settings.client().post(f"/volumes/prune?filters={filters}", {})["VolumesDeleted"]

@@ -42,6 +42,8 @@ from runtime.api import (
 log = logging.getLogger(__name__)
 
 _KEPT = 512
+_CANNOT_EXECUTE = 126
+_NOT_FOUND = 127
 RAW = "application/vnd.docker.raw-stream"
 MULTIPLEXED = "application/vnd.docker.multiplexed-stream"
 
@@ -137,11 +139,11 @@ class ExecRoutes:
         try:
             one.session = await self._begin(one, size, is_detached=body.detach)
         except LaunchFailed as error:
-            one.exit_code = error.exit_code
+            one.exit_code = _NOT_FOUND if error.exit_code == _NOT_FOUND else _CANNOT_EXECUTE
             one.has_ended.set()
             if body.detach:
                 raise
-            return _told(f"{error}\n".encode(), is_raw=one.body.tty)
+            return _told(f"trice: {error}\n".encode(), is_raw=one.body.tty)
         except Exception:
             one.is_started = False
             raise

@@ -121,14 +121,13 @@ class Verbs:
         needs = _needs(chosen, members, project)
         for service in reversed(graph.start_order(chosen, needs)):
             dependents = [end for other, end in ends.items() if service in needs.get(other, ())]
-            running = [each for each in members.get(service, ()) if each.is_running]
             ends[service] = asyncio.ensure_future(
-                self._stop(running, dependents, options.grace_s, report)
+                self._stop(members.get(service, ()), dependents, options.grace_s, report)
             )
         await asyncio.gather(*ends.values())
         services = tuple(sorted(name for name in chosen if members.get(name)))
         again = replace(options, services=services, cause=options.cause or "restart")
-        return await self.start(name, again, report)
+        return await self.start(name, again, _without_starting(report))
 
     async def remove_stopped(self, name: str, options: VerbOptions, report: Report) -> Outcome:
         """Remove the containers that do not run.
@@ -248,17 +247,19 @@ class Verbs:
 
     async def _stop(
         self,
-        running: Sequence[Instance],
+        chosen: Sequence[Instance],
         after: Sequence[asyncio.Future[None]],
         grace_s: float | None,
         report: Report,
     ) -> None:
-        """Stop these all at once, when that of their dependents is over."""
+        """Stop those of these that run all at once, when that of their dependents is over."""
         await asyncio.gather(*after)
-        for each in running:
+        for each in chosen:
             report(_told(each.name, "Restarting", is_done=False))
         stops = (
-            self._supervisor.stop_container(each.state.id, grace_s=grace_s) for each in running
+            self._supervisor.stop_container(each.state.id, grace_s=grace_s)
+            for each in chosen
+            if each.is_running
         )
         await asyncio.gather(*stops)
 
@@ -432,6 +433,16 @@ def _needs(
         )
         needs.setdefault(service, tuple(sorted(recorded)))
     return graph.without_cycles(chosen, needs)
+
+
+def _without_starting(report: Report) -> Report:
+    """Return `report` for starts that are the second half of a restart: people were told of its beginning."""
+
+    def tell(progress: Progress) -> None:
+        if progress.text != "Starting":
+            report(progress)
+
+    return tell
 
 
 def _told(container: str, text: str, *, is_done: bool = True) -> Progress:

@@ -40,7 +40,11 @@ def test_streams_are_apart_and_the_exit_code_is_the_commands(up: Trice) -> None:
     missing = up.run("exec", "-T", "web", "nothing-of-the-kind")
     assert (missing.code, missing.out) == (127, "")
     assert "nothing-of-the-kind" in missing.err
+    assert missing.err.startswith("trice: cannot ")
     assert up.run("exec", "-T", "web", "/etc/passwd").code == 126
+    nobody = up.run("exec", "-T", "-u", "nosuch", "web", "true")
+    assert (nobody.code, nobody.err[:14]) == (126, "trice: cannot ")
+    assert "nosuch" in nobody.err
 
 
 def test_stdin_is_read_to_its_end_whatever_its_size(up: Trice) -> None:

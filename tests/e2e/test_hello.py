@@ -219,6 +219,9 @@ def test_second_interrupt_kills(stack: Trice) -> None:
         assert process.stdout.readline() == "stubborn-1  | here\n"
         process.send_signal(signal.SIGINT)
         assert process.stdout.readline() == "stubborn-1  | no\n"
+        assert process.stderr is not None
+        while process.stderr.readline() != " Container demo-stubborn-1 Stopping\n":
+            assert process.poll() is None, "what it waits for is said before the wait is over"
         process.send_signal(signal.SIGINT)
         rest, told = finish(process)
     assert process.returncode == 0, told

@@ -102,6 +102,22 @@ def test_restart_is_a_new_attempt_of_the_same_containers(tmp_path: Path) -> None
     run(scenario, tmp_path)
 
 
+def test_restart_says_that_it_restarts_also_of_what_does_not_run(tmp_path: Path) -> None:
+    async def scenario(path: Path) -> None:
+        async with a_bench(path) as bench:
+            await bench.up()
+            await bench.supervisor.stop_container(bench.runtime.by_name("demo-web-1").id)
+            bench.progress.clear()
+            await Verbs(bench.supervisor).restart("demo", VerbOptions(), bench.progress.append)
+            words = ("Restarting", "Started")
+            assert sorted(bench.told()) == [
+                f"Container demo-{name}-1 {word}" for name in ("db", "web") for word in words
+            ]
+            assert attempts(bench) == {"demo-db-1": 2, "demo-web-1": 2}
+
+    run(scenario, tmp_path)
+
+
 def test_what_nobody_looks_after_is_started_by_its_labels(tmp_path: Path) -> None:
     async def scenario(path: Path) -> None:
         async with a_bench(path) as bench:
