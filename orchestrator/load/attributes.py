@@ -13,6 +13,7 @@ from orchestrator.load import security
 from orchestrator.load.scalars import text_of
 from orchestrator.load.tree import Map, Node, Scalar, find
 from orchestrator.model.container import CAPABILITIES, RESOURCE_LIMITS, is_namespaced_sysctl
+from orchestrator.model.units import UnitError, parse_bytes
 
 Condition: TypeAlias = Callable[[Node], str]
 """Returns why the value is refused; empty for a value that is in force."""
@@ -22,6 +23,10 @@ RESERVED_LABELS = ("com.docker.compose.", "trice.")
 
 RUNTIMES = ("", "trice", "runc", "crun")
 """Names that people give to an ordinary OCI runtime; trice is what runs it in any case."""
+
+MIN_LOG_BYTES = 64 * 1024
+"""Less would be rotated all the time."""
+MAX_LOGS = 1000
 
 MAX_ID = (1 << 32) - 2
 """The largest number that a user or a group can have."""
@@ -37,6 +42,23 @@ _DEVICE_RULE = re.compile(r"[abc] ([0-9]+|\*):([0-9]+|\*) [rwm]{1,3}")
 
 def _text(node: Node) -> str:
     return text_of(node.value) if isinstance(node, Scalar) and node.value is not None else ""
+
+
+def log_size(node: Node) -> str:
+    """Why a log cannot be kept to this size."""
+    try:
+        bytes_ = parse_bytes(_text(node))
+    except UnitError as error:
+        return str(error)
+    if bytes_ <= 0:
+        return "trice keeps every log to a size: name one, as in 10m"
+    return "" if bytes_ >= MIN_LOG_BYTES else f"{_text(node)} is less than the minimum of 64k"
+
+
+def log_count(node: Node) -> str:
+    """Why a log cannot be of so many files."""
+    text = _text(node)
+    return "" if text.isdecimal() and 0 < int(text) <= MAX_LOGS else f'"{text}": expected 1 to 1000'
 
 
 def mode(*words: str, others: bool = False) -> Condition:

@@ -5,11 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
+from orchestrator.load.attributes import Condition, log_count, log_size
 from orchestrator.load.tree import List, Map, Node, Scalar, find
 from orchestrator.model.container import Blkio, BlkioDevice, Device, Limits, Mount, Namespaces
 from orchestrator.model.units import parse_bytes, parse_duration
 
 _UNLIMITED = -1
+_MIB = 1024 * 1024
+_LOGS = {"json-file": (32 * _MIB, 1), "local": (20 * _MIB, 5)}
+"""By driver: bytes of a log file and how many there are, where the stack file says one of them alone."""
 
 
 def limits(service: Map) -> Limits:
@@ -78,6 +82,24 @@ def tmpfs_mounts(service: Map) -> tuple[Mount, ...]:
         words = tuple(filter(None, options.split(",")))
         found.append(Mount(kind="tmpfs", target=target, options=words, where=f"tmpfs[{index}]"))
     return tuple(found)
+
+
+def log_bytes(logging: Node | None) -> int | None:
+    """Return what the log may take: `max-size` for each of `max-file`; None where neither is said.
+
+    A driver's own defaults count where one of them is said (json-file has one file and no limit of its own: trice's).
+    """
+    bytes_ = size(_unless(find(logging, "options", "max-size"), log_size))
+    files = whole(_unless(find(logging, "options", "max-file"), log_count))
+    if bytes_ is None and files is None:
+        return None
+    usual_bytes, usual_files = _LOGS.get(_text(find(logging, "driver")), _LOGS["json-file"])
+    return (bytes_ or usual_bytes) * (files or usual_files)
+
+
+def _unless(node: Node | None, refused: Condition) -> Node | None:
+    """Return the node; None for a value that is refused, which is told elsewhere."""
+    return None if node is None or refused(node) else node
 
 
 def is_true(node: Node | None) -> bool:

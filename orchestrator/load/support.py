@@ -72,7 +72,7 @@ NAMES = "needs networks, which trice does not have yet"
 PORTS = (
     "trice publishes no ports yet: with `network_mode: host` a service listens on the host itself"
 )
-LOG_SIZE = "of each container's log the last 16 to 32 MiB are kept"
+LOG_COMPRESSION = "trice keeps logs as they came"
 HEALTH = "trice makes no health checks yet: take it away, or write `disable: true`"
 HEALTHY = "trice makes no health checks yet; write service_started"
 HOOKS = "trice runs no hooks yet: run it by hand, with `trice exec` or `trice run`"
@@ -267,12 +267,11 @@ _SERVICE: dict[str, Standing] = {
     ),
     "logging.options.*": Refused(
         "trice's own log has no such option",
-        but="`max-size`, `max-file`, `compress`, with a warning",
+        but="`max-size` (64k or more) and `max-file`, in force; `compress`, with a warning",
     ),
-    **dict.fromkeys(
-        (f"logging.options.{option}" for option in ("max-size", "max-file", "compress")),
-        Kept(LOG_SIZE),
-    ),
+    "logging.options.max-size": InForce(attributes.log_size, "less than 64k, no limit at all"),
+    "logging.options.max-file": InForce(attributes.log_count),
+    "logging.options.compress": Kept(LOG_COMPRESSION, spares=_is("false", False)),
 }
 _TOP: dict[str, Standing] = {
     "version": Kept("obsolete and ignored"),

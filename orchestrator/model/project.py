@@ -130,6 +130,8 @@ class Service:
     """Whether `up` shows its log."""
     exposed: tuple[str, ...] = ()
     """Ports that others may use, for their information: `80/tcp`."""
+    log_bytes: int | None = None
+    """What the log of each of its containers may take on disk; None: as much as trice thinks right."""
     stop_signal: str | None = None
     stop_grace_ns: int = 10_000_000_000
     scale: int = 1

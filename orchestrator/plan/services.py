@@ -240,6 +240,7 @@ class _Maker:
             devices=service.devices,
             device_cgroup_rules=service.device_cgroup_rules,
             shm_size_bytes=service.shm_size_bytes,
+            log_bytes=service.log_bytes,
             oom_score_adj=service.oom_score_adj,
             namespaces=_namespaces(self.project, service.namespaces),
             stop_timeout_s=service.stop_grace_ns / 1e9,

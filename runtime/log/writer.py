@@ -69,7 +69,7 @@ class Log:
         if self._unsaid and not self._say_loss():
             return self._drop(pipe, limit)
         try:
-            moved = splice_to_file(pipe, self._raw, limit, self.end)
+            moved = splice_to_file(pipe, self._raw, min(limit, self._room()), self.end)
         except BlockingIOError:
             raise
         except OSError:
@@ -149,6 +149,10 @@ class Log:
             self._last = record
         else:
             self._last = None
+
+    def _room(self) -> int:
+        """Return how much this generation may still take; never nothing: what is full is rotated by what comes next."""
+        return max(self.limit - self.end, 1)
 
     def _drop(self, pipe: int, limit: int) -> int:
         gone = splice_away(pipe, self._null, limit)

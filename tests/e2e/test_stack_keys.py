@@ -131,6 +131,42 @@ def test_the_network_of_another_service(stack: Trice) -> None:
     assert spaces != {os.readlink("/proc/self/ns/net")}
 
 
+@proves("logging.driver")
+def test_a_log_takes_no_more_than_was_asked_for(stack: Trice) -> None:
+    """The files on the disk, while twenty times as much is written; what is kept is the newest."""
+    stack.write(
+        "name: demo\nservices:\n  web:\n    image: busybox:test\n"
+        "    command: [sh, -c, 'seq -w 1 300000; echo end']\n"
+        "    logging: {driver: json-file, options: {max-size: 64k, max-file: '2'}}\n"
+    )
+    with stack.begin("up", "-d") as up:
+        files = stack.paths.containers
+        seen: set[int] = set()
+        while up.poll() is None or not ended(stack):
+            sizes = [size_of(file) for file in files.glob("*/log/raw*")]
+            assert sum(sizes) <= 128 * 1024
+            assert sum(size_of(file) for file in files.glob("*/log/index*")) <= 33 * 1024
+            seen.update(sizes)
+    assert len(seen) > 2, "it was looked at while it grew"
+    lines = stack.run("logs", "--no-log-prefix").ok().out.splitlines()
+    assert lines[-2:] == ["300000", "end"]
+    assert lines[1:-1] == [f"{number:06}" for number in range(int(lines[1]), 300001)]
+    assert len(lines) * 7 > 60 * 1024, "half of it is there at any time"
+
+
+def ended(stack: Trice) -> bool:
+    states = {str(each["State"]) for each in stack.containers().values()}
+    return states == {"exited"}
+
+
+def size_of(file: Path) -> int:
+    """Return a file's size, 0 where it was renamed meanwhile."""
+    try:
+        return file.stat().st_size
+    except FileNotFoundError:
+        return 0
+
+
 @proves("attach")
 def test_which_logs_an_attached_up_shows(stack: Trice) -> None:
     service = "    image: busybox:test\n    command: [sh, -c, 'sleep 0.2; echo here']\n"

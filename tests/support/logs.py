@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 from runtime.api import LogChunk, LogOptions
-from runtime.log.format import RECORD
+from runtime.log.format import RECORD, ROTATE_BYTES
 from runtime.log.reader import read_log
 from runtime.log.writer import Log
 
@@ -14,12 +14,13 @@ from runtime.log.writer import Log
 class Writer:
     """Owns a pipe and the keeper's writer behind it. `write` returns when the bytes are in the log."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, *, rotate_bytes: int = ROTATE_BYTES) -> None:
         directory.mkdir(parents=True, exist_ok=True)
         self.directory = directory
         self._reader, self._writer = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         self._null = os.open("/dev/null", os.O_WRONLY)
-        self.log = Log(str(directory), self._null)
+        self._rotate_bytes = rotate_bytes
+        self.log = Log(str(directory), self._null, rotate_bytes)
 
     def write(self, data: bytes, stream: int = 1) -> None:
         for start in range(0, len(data), 32768):
@@ -32,7 +33,7 @@ class Writer:
     def crash(self) -> None:
         """End as kill -9 does, and go on as the next keeper does."""
         self.log.close()
-        self.log = Log(str(self.directory), self._null)
+        self.log = Log(str(self.directory), self._null, self._rotate_bytes)
 
     def close(self) -> None:
         self.log.close()

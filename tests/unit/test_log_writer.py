@@ -86,6 +86,18 @@ def test_rotation_keeps_one_old_generation(writer: Writer) -> None:
     assert [line[:1] for line in lines_of(writer.directory)] == [b"2", b"n"]
 
 
+def test_no_generation_is_longer_than_asked_for(tmp_path: Path) -> None:
+    """Pieces come of any size: what does not fit any more goes to the next generation."""
+    writer = Writer(tmp_path / "log", rotate_bytes=1000)
+    for size in (999, 3, 700, 64, 5000, 1):
+        writer.write(b"x" * size)
+        for name in ("raw", "raw.1"):
+            file = writer.directory / name
+            assert not file.exists() or file.stat().st_size <= 1000
+    assert (writer.directory / "raw.1").stat().st_size == 1000
+    writer.close()
+
+
 def test_a_line_goes_across_a_rotation(writer: Writer) -> None:
     writer.log.limit = 10
     writer.write(b"0123456789")

@@ -158,7 +158,7 @@ _NETWORK = Record(
         "link_local_ips": Key(UNIQUE_STRINGS, "Link-local addresses."),
         "gw_priority": Key(NUMBER, "The highest one's gateway is the default."),
         "mac_address": Key(STRING, "A fixed MAC address."),
-        "driver_opts": Key(OPTIONS, "Options of the driver."),
+        "driver_opts": Key(OPTIONS, "Options of the driver: `max-size` and `max-file`."),
         "priority": Key(NUMBER, "Networks are connected in this order, highest first."),
     }
 )
