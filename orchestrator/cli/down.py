@@ -9,9 +9,16 @@ import click
 from orchestrator.cli.flags import Seconds
 from orchestrator.cli.selection import project_name
 from orchestrator.cli.settings import Settings
+from orchestrator.cli.target import members
 from orchestrator.cli.work import show_work
-from orchestrator.client.api import Document
+from orchestrator.client.api import Client, Document
 from orchestrator.client.start import is_there
+from orchestrator.client.wire import ApiError
+from orchestrator.ui.progress import ProgressView
+from orchestrator.ui.tables import label
+
+_GONE = 404
+_IN_USE = 409
 
 
 @click.command("down")
@@ -24,6 +31,11 @@ from orchestrator.client.start import is_there
     is_flag=True,
     help="The containers' anonymous volumes, too, and the named ones that the file declares.",
 )
+@click.option(
+    "--rmi",
+    type=click.Choice(["local", "all"]),
+    help="The images that its containers had, too; local: those without a name of their own in the file.",
+)
 @click.option("-t", "--timeout", type=Seconds(), metavar="SECONDS", help="Grace period.")
 @click.argument("services", nargs=-1, metavar="[SERVICE]...")
 @click.pass_obj
@@ -32,6 +44,7 @@ def command(
     *,
     remove_orphans: bool,
     volumes: bool,
+    rmi: str | None,
     timeout: float | None,
     services: tuple[str, ...],
 ) -> None:
@@ -50,4 +63,42 @@ def command(
         "grace_s": timeout,
         "cause": "down",
     }
+    images = _images(client, project, services, is_local=rmi == "local") if rmi else ()
     show_work(client.down(project, options), settings.progress_view("down"))
+    _remove_images(client, images, settings.progress_view("down"))
+
+
+def _images(
+    client: Client, project: str, services: tuple[str, ...], *, is_local: bool
+) -> tuple[str, ...]:
+    """Return the names of the images that the containers have; `is_local`: of those called after their service."""
+    found = {
+        str(item["Image"])
+        for item in members(client, project).of(services)
+        if not is_local or str(item["Image"]) in _own_names(project, label(item, "service"))
+    }
+    return tuple(sorted(found))
+
+
+def _own_names(project: str, service: str) -> tuple[str, str]:
+    return f"{project}-{service}", f"{project}-{service}:latest"
+
+
+def _remove_images(client: Client, images: tuple[str, ...], view: ProgressView) -> None:
+    with view:
+        for image in images:
+            view.show({"id": f"Image {image}", "status": "Working", "text": "Removing"})
+            status, text = _remove_image(client, image)
+            view.show({"id": f"Image {image}", "status": status, "text": text})
+
+
+def _remove_image(client: Client, image: str) -> tuple[str, str]:
+    """Remove an image; return what is told: one that others have stays, and one that is gone is well."""
+    try:
+        client.remove_image(image)
+    except ApiError as error:
+        if error.status == _IN_USE:
+            return "Warning", "Resource is still in use"
+        if error.status != _GONE:
+            raise
+    return "Done", "Removed"

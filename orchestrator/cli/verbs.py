@@ -29,7 +29,7 @@ VERBS = {
     "events": "print what happens to the project's containers",
     "exec": "run a command in a running container",
     "explain": "say where the values of the stack file come from",
-    "image": "load and list images",
+    "image": "load, list and remove images",
     "images": "list the images that the project's containers have",
     "kill": "send a signal to running containers",
     "logs": "print the logs of the project's services",

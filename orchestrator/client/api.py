@@ -80,6 +80,14 @@ class Client:
     def load_image(self, path: str) -> tuple[Document, ...]:
         return _objects(self.request("POST", "/trice/v1/images/load", body={"path": path}))
 
+    def image(self, name: str) -> Document:
+        return _object(self.request("GET", f"/images/{quote(name)}/json"))
+
+    def remove_image(self, name: str, *, force: bool = False) -> tuple[Document, ...]:
+        """Return what became of it: `Untagged` or `Deleted`, each with a name or an id."""
+        query = [("force", "1")] if force else []
+        return _objects(self.request("DELETE", f"/images/{quote(name)}", query=query))
+
     def kill(self, container: str, signal: str = "SIGKILL") -> None:
         self.act(container, "kill", [("signal", signal)])
 

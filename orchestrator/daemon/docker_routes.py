@@ -23,7 +23,6 @@ from orchestrator.daemon.docker_shape import (
     container_matcher,
     container_summary,
     event_document,
-    image_summary,
     log_frame,
     parse_filters,
 )
@@ -39,6 +38,7 @@ from orchestrator.daemon.http import (
     json_line,
     json_response,
 )
+from orchestrator.daemon.image_routes import add_image_routes
 from orchestrator.daemon.inspection import container_inspection
 from orchestrator.daemon.process_routes import add_process_routes, check_name
 from orchestrator.daemon.routing import API_VERSION, MINIMUM_API_VERSION, Router
@@ -64,13 +64,13 @@ def add_docker_routes(router: Router, engine: Engine) -> None:
     router.add("POST", "/containers/{id}/stop", routes.stop)
     router.add("POST", "/containers/{id}/kill", routes.kill)
     router.add("DELETE", "/containers/{id}", routes.remove)
-    router.add("GET", "/images/json", routes.list_images)
     router.add("GET", "/events", routes.events)
     add_exec_routes(router, engine)
     add_attach_routes(router, engine)
     add_process_routes(router, engine)
     add_archive_routes(router, engine)
     add_volume_routes(router, engine)
+    add_image_routes(router, engine)
 
 
 class DockerRoutes:
@@ -256,20 +256,7 @@ class DockerRoutes:
     async def _find(self, request: Request) -> ContainerState:
         return await self._engine.find(request.parameters["id"])
 
-    # ── images, events ───────────────────────────────────────────────────────────────────────────
-
-    async def list_images(self, request: Request) -> Answer:
-        filters = parse_filters(request.text("filters"), known=frozenset({"reference"}))
-        snapshot = await self._engine.call(self._engine.runtime.snapshot)
-        users = [state.image for state in snapshot.containers]
-        wanted = filters.get("reference", ())
-        documents = [
-            image_summary(image, containers=users.count(image.id))
-            for image in sorted(snapshot.images, key=lambda image: -image.created_at_ns)
-        ]
-        return json_response(
-            [document for document in documents if not wanted or _is_named(document, wanted)]
-        )
+    # ── events ───────────────────────────────────────────────────────────────────────────────────
 
     async def events(self, request: Request) -> Answer:
         filters = parse_filters(request.text("filters"), known=_EVENT_FILTERS)
@@ -321,13 +308,6 @@ def _passes(event: RuntimeEvent, name: str, value: str) -> bool:
         case _:
             label, equals, wanted = value.partition("=")
             return label in event.attributes and (not equals or event.attributes[label] == wanted)
-
-
-def _is_named(document: dict[str, object], wanted: tuple[str, ...]) -> bool:
-    tags = document["RepoTags"]
-    return isinstance(tags, list) and any(
-        tag == name or tag.rpartition(":")[0] == name for tag in tags for name in wanted
-    )
 
 
 async def _frames(feed: LogFeed, *, with_time: bool, is_raw: bool) -> AsyncIterator[bytes]:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from typing import TypeAlias
 
 from orchestrator.daemon.http import HttpError
-from orchestrator.model.human import SECOND_NS, human_span, rfc3339_full
+from orchestrator.model.human import SECOND_NS, human_span, rfc3339, rfc3339_full
 from runtime.api import ContainerState, ExitKind, ImageState, LogChunk, Mount, RuntimeEvent, Status
 
 Document: TypeAlias = dict[str, object]
@@ -105,6 +105,31 @@ def image_summary(image: ImageState, *, containers: int) -> Document:
         "SharedSize": -1,
         "Labels": dict(image.config.labels),
         "Containers": containers,
+    }
+
+
+def image_document(image: ImageState, *, architecture: str) -> Document:
+    """Return `/images/NAME/json`."""
+    config = image.config
+    return {
+        "Id": image.id,
+        "RepoTags": [familiar(reference) for reference in image.references],
+        "RepoDigests": [],
+        "Created": rfc3339(image.created_at_ns),
+        "Architecture": architecture,
+        "Os": "linux",
+        "Size": image.size_bytes,
+        "RootFS": {"Type": "layers", "Layers": list(image.layers)},
+        "Config": {
+            "Env": [f"{name}={value}" for name, value in config.environment.items()],
+            "Entrypoint": list(config.entrypoint) or None,
+            "Cmd": list(config.command) or None,
+            "User": config.user,
+            "WorkingDir": config.working_dir,
+            "Volumes": {path: {} for path in config.volumes} or None,
+            "Labels": dict(config.labels) or None,
+            "StopSignal": config.stop_signal,
+        },
     }
 
 

@@ -18,7 +18,7 @@ MINIMUM_API_VERSION = "1.24"
 """The oldest: what has changed between the two does not touch the endpoints that are here."""
 
 _VERSION_PREFIX = re.compile(r"/v(\d+)\.(\d+)(?=/|$)")
-_PLACEHOLDER = re.compile(r"\{(\w+)\}")
+_PLACEHOLDER = re.compile(r"\{(\w+)(\*?)\}")
 
 
 class _Route(NamedTuple):
@@ -27,7 +27,7 @@ class _Route(NamedTuple):
 
 
 class Router:
-    """A table of patterns such as `/containers/{id}/json`; a placeholder is one path segment."""
+    """A table of patterns such as `/containers/{id}/json`; a placeholder is one path segment, `{name*}` one or more."""
 
     def __init__(self) -> None:
         self._routes: dict[str, _Route] = {}
@@ -44,7 +44,7 @@ class Router:
             self._streamed.add((method, pattern))
         route = self._routes.get(pattern)
         if route is None:
-            expression = _PLACEHOLDER.sub(r"(?P<\1>[^/]+)", pattern)
+            expression = _PLACEHOLDER.sub(_segments, pattern)
             route = self._routes[pattern] = _Route(re.compile(expression), {})
         route.handlers[method] = handler
         if method == "GET":
@@ -80,6 +80,10 @@ class Router:
         raise HttpError(
             404, f"page not found: {request.method} {path} is not part of this version's API"
         )
+
+
+def _segments(placeholder: re.Match[str]) -> str:
+    return f"(?P<{placeholder[1]}>{'.+' if placeholder[2] else '[^/]+'})"
 
 
 def _strip_version(path: str) -> str:

@@ -5,7 +5,6 @@ Beside the protocol: images out of nothing, programs that end, faults, gates tha
 from __future__ import annotations
 
 import hashlib
-import json
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -13,22 +12,17 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from functools import partial
-from pathlib import Path
 
 from runtime.api import (
     AlreadyExists,
-    BootstrapRequest,
     ContainerId,
     ContainerRequest,
     ContainerState,
     ContainerStats,
-    Digest,
     ExecRequest,
     Exit,
     ExitKind,
     HostFacts,
-    ImageConfig,
-    ImageState,
     InvalidState,
     LaunchFailed,
     Limits,
@@ -37,14 +31,13 @@ from runtime.api import (
     NotFound,
     PathState,
     ProcessInfo,
-    ReferenceInvalid,
     RuntimeEvent,
     Snapshot,
     Status,
 )
 from runtime.contents import check
-from tests.support.fake_archive import normalised, read_archive
 from tests.support.fake_files import FakeFiles
+from tests.support.fake_images import FakeImages
 from tests.support.fake_processes import FakeExec, read_in_thread
 from tests.support.fake_values import arguments_of, event_of, is_wanted
 from tests.support.fake_volumes import FakeVolumes
@@ -60,14 +53,13 @@ class _Fault:
     times: int
 
 
-class FakeRuntime(FakeVolumes):
+class FakeRuntime(FakeImages, FakeVolumes):
     """The whole Runtime protocol in memory. Every method may be called from any thread."""
 
     def __init__(self, *, now_ns: Callable[[], int] = time.time_ns) -> None:
         super().__init__()
         self._now_ns = now_ns
         self._ended = threading.Condition(self._lock)
-        self._images: dict[Digest, ImageState] = {}
         self._logs: dict[ContainerId, list[LogChunk]] = {}
         self._listeners: list[Listener] = []
         self._faults: list[_Fault] = []
@@ -91,14 +83,6 @@ class FakeRuntime(FakeVolumes):
         """The newest request of every name."""
 
     # What tests set up and do from outside.
-
-    def add_image(
-        self, reference: str, *, config: ImageConfig | None = None, salt: str = ""
-    ) -> ImageState:
-        """Put an image in the store; another salt moves the name to a new image."""
-        return self._put_image(
-            reference, config or ImageConfig(command=("sleep", "inf")), reference + "\0" + salt
-        )
 
     def on_start(self, pattern: str, program: Callable[[int], Exit | None]) -> None:
         """Let matching containers ask program(attempt) how they end at once (None: run on).
@@ -397,45 +381,6 @@ class FakeRuntime(FakeVolumes):
             raise InvalidState(state.name, "not running", verb)
         return state
 
-    # Images
-
-    def images(self) -> tuple[ImageState, ...]:
-        with self._lock:
-            return tuple(self._images.values())
-
-    def resolve(self, reference: str) -> ImageState:
-        if not reference or reference != reference.lower() or " " in reference:
-            raise ReferenceInvalid(f'invalid reference "{reference}"')
-        name = normalised(reference)
-        with self._lock:
-            for image in self._images.values():
-                is_named = name in image.references or image.id == reference
-                if is_named or image.id.removeprefix("sha256:").startswith(reference):
-                    return image
-        raise NotFound(f"no such image: {reference}")
-
-    def load(self, archive: Path) -> tuple[ImageState, ...]:
-        with self._verb("load", archive.name):
-            return tuple(
-                self._put_image(reference, config, identity)
-                for reference, config, identity in read_archive(archive)
-            )
-
-    def bootstrap(
-        self, request: BootstrapRequest, *, progress: Callable[[str], None] | None = None
-    ) -> ImageState:
-        with self._verb("build", request.reference):
-            if progress is not None:
-                progress(f"{request.distribution} {request.suite}")
-            packages = ",".join(request.packages)
-            identity = f"{request.distribution}/{request.suite}/{request.variant}/{packages}"
-            config = ImageConfig(command=("sh",), labels=dict(request.labels))
-            return self._put_image(request.reference, config, identity)
-
-    def remove_image(self, reference: str) -> None:
-        with self._verb("remove-image", reference), self._lock:
-            del self._images[self.resolve(reference).id]
-
     # Logs
 
     def read_log(self, container: ContainerId, options: LogOptions) -> Iterator[LogChunk]:
@@ -560,29 +505,6 @@ class FakeRuntime(FakeVolumes):
             )
             self._ended.notify_all()
         self._tell_of("die", container)
-
-    def _put_image(self, reference: str, config: ImageConfig, identity: str) -> ImageState:
-        text = json.dumps([identity, sorted(config.labels.items()), config.command])
-        image_id = Digest("sha256:" + hashlib.sha256(text.encode()).hexdigest())
-        name = normalised(reference)
-        with self._lock:
-            for other in list(self._images.values()):
-                kept = tuple(known for known in other.references if known != name)
-                self._images[other.id] = replace(other, references=kept)
-            known = self._images.get(image_id)
-            references = tuple(sorted({name, *(known.references if known else ())}))
-            self._images[image_id] = ImageState(
-                id=image_id,
-                references=references,
-                config=config,
-                size_bytes=1,
-                created_at_ns=self._now_ns(),
-            )
-            image = self._images[image_id]
-        self._tell(
-            RuntimeEvent(action="tag", kind="image", id=image_id, name=name, at_ns=self._now_ns())
-        )
-        return image
 
     def _tell_of(self, action: str, container: ContainerId) -> None:
         with self._lock:
