@@ -21,7 +21,7 @@ class Claim:
     services: frozenset[ServiceName] | None = None
     """Which services it is about; None: all of the project."""
     project: Project | None = None
-    """The stack file that it puts in force; None: whichever is."""
+    """The stack file that it puts in force; None: whichever is, and as many containers as there are."""
     contents: Mapping[ServiceName, Mapping[str, str]] = field(
         default_factory=lambda: MappingProxyType({})
     )
@@ -44,12 +44,13 @@ def contradicts(newer: Claim, older: Claim) -> bool:
 
     It is not where both can hold: the same stack file with other services, or with the same ones in
     the same state."""
-    if newer.project is not None and older.project is not None:
-        is_same_file = newer.project == older.project and newer.contents == older.contents
-        if not is_same_file:
-            return True
+    have_files = newer.project is not None and older.project is not None
+    if have_files and (newer.project, newer.contents) != (older.project, older.contents):
+        return True
     if newer.services is None or older.services is None:
         return newer.state is not older.state
     shared = newer.services & older.services
-    is_same_scale = all(newer.scale.get(name) == older.scale.get(name) for name in shared)
-    return bool(shared) and not (newer.state is older.state and is_same_scale)
+    is_other_scale = have_files and any(
+        newer.scale.get(name) != older.scale.get(name) for name in shared
+    )
+    return bool(shared) and (newer.state is not older.state or is_other_scale)

@@ -99,7 +99,12 @@ class Verbs:
             )
 
         project = self._supervisor.project_name(name)
-        wish = Wish(make=make, first=only_warnings, before=Plan())
+        wish = Wish(
+            make=make,
+            claim=lambda wanted: replace(claim_to_run(wanted), project=None),
+            first=only_warnings,
+            before=Plan(),
+        )
         return await self._supervisor.carry_out(
             name,
             options.cause or "start",

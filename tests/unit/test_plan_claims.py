@@ -62,6 +62,7 @@ def test_what_cannot_both_hold(older: Claim, newer: Claim) -> None:
         (to_run("db"), to_be(State.STOPPED, "web")),
         (to_be(State.STOPPED), to_be(State.STOPPED, "web")),
         (to_run("web"), Claim(state=State.RUNNING)),
+        (claim_to_run(OTHER), replace(to_run("web", web=2), project=None)),
     ],
 )
 def test_what_can_both_hold(older: Claim, newer: Claim) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from orchestrator.plan.desired import DownOptions
 from orchestrator.run.supervisor import Outcome
+from orchestrator.run.verbs import VerbOptions, Verbs
 from tests.support.supervising import BOOTSTRAP, Bench, a_bench, a_document, run
 
 
@@ -145,6 +146,23 @@ def test_services_brought_up_one_by_one_do_not_get_in_each_others_way(tmp_path: 
             gate.set()
             assert (await first).ok
             assert bench.states() == {"demo-a-1": "running", "demo-b-1": "running"}
+
+    run(scenario, tmp_path)
+
+
+def test_restart_does_not_end_an_up_of_another_file(tmp_path: Path) -> None:
+    """It asks for no stack file: what is being made ready comes after it."""
+
+    async def scenario(path: Path) -> None:
+        async with a_bench(path) as bench:
+            await bench.up(a_document({"web": {"image": "app"}}))
+            gate = bench.runtime.gate("build", "old")
+            up = await building(bench, a_stack("old"))
+            verbs = Verbs(bench.supervisor)
+            assert (await verbs.restart("demo", VerbOptions(), bench.progress.append)).ok
+            gate.set()
+            assert (await up).ok
+            assert bench.runtime.by_name("demo-web-1").image_reference == "old"
 
     run(scenario, tmp_path)
 
