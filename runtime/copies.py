@@ -14,7 +14,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import IO, Protocol
 
@@ -61,6 +61,7 @@ class LocalCopies:
         records: Records,
         keeper: KeeperClient,
         is_paused: Callable[[ContainerId], bool],
+        stand_still: Callable[[ContainerId], AbstractContextManager[None]],
     ) -> None:
         self._host = host
         self._facts = facts
@@ -68,6 +69,7 @@ class LocalCopies:
         self._records = records
         self._keeper = keeper
         self._is_paused = is_paused
+        self._stand_still = stand_still
 
     def path_state(self, container: ContainerId, path: str) -> PathState:
         with self._helper(container, "stat", path) as helper:
@@ -127,7 +129,7 @@ class LocalCopies:
                 raise InvalidState(f"container {container[:12]}", "ending", "copy files of")
             try:
                 entry = compile_entry(self._host.config(container), facts=self._facts, rootfs=None)
-                with self._standing_still(container), _working(entry, verb, path, pidfd) as helper:
+                with self._stand_still(container), _working(entry, verb, path, pidfd) as helper:
                     yield helper
             finally:
                 os.close(pidfd)
@@ -146,15 +148,6 @@ class LocalCopies:
             yield watch
         finally:
             watch.end()
-
-    @contextmanager
-    def _standing_still(self, container: ContainerId) -> Iterator[None]:
-        """Freeze the container's processes for the time being, unless somebody has paused them."""
-        if self._is_paused(container):
-            yield
-            return
-        with self._hierarchy.open(container).frozen():
-            yield
 
 
 class _Watch:

@@ -27,6 +27,8 @@ def await_ready(
 ) -> Ready:
     """Return when the child is set up; `run_hooks` is called where it stops for them.
 
+    Where another process goes on in its place, `launched` is that one then.
+
     Raises LaunchFailed with what the child reports, or when it dies silently, and whatever `run_hooks` raises.
     """
     masters: list[int] = []
@@ -48,10 +50,13 @@ def _step(
     run_hooks: Callable[[], None],
 ) -> bool:
     """Take one frame; say whether it was the last. A terminal's master joins `masters`."""
-    frame, got = fds.receive_with_fds(sync, wire.MAX_FRAME + 1)
-    tag = _tag(frame)
+    frame, got, sender = fds.receive_from(sync, wire.MAX_FRAME + 1)
+    tag = _tag(frame, sender, launched.pid)
     if tag == wire.FDS and len(got) == 1 and not masters:
         masters.append(got[0])
+        return False
+    if tag == wire.CHILD and len(got) == 1:
+        _follow(launched, wire.decode(frame)[2], got[0])
         return False
     fds.close_all(got)
     if tag == wire.READY:
@@ -63,6 +68,13 @@ def _step(
     return False
 
 
+def _follow(launched: init.Launched, pid: int, process: int) -> None:
+    pidfd.wait_ended(launched.pidfd, END_WAIT_MS)
+    pidfd.reap(launched.pidfd)
+    os.close(launched.pidfd)
+    launched.pid, launched.pidfd = pid, process
+
+
 def await_executed(prepared: program.Prepared, launched: init.Launched) -> None:
     """Return when a child that is set up has executed its program. Raises LaunchFailed."""
     frame = os.read(launched.sync_fd, wire.MAX_FRAME + 1)
@@ -70,9 +82,10 @@ def await_executed(prepared: program.Prepared, launched: init.Launched) -> None:
         raise _failure(prepared, launched, frame)
 
 
-def _tag(frame: bytes) -> int:
-    """Return what the frame says; the end, and what is no frame, is a failure."""
+def _tag(frame: bytes, sender: int, pid: int) -> int:
+    """Return what the frame says; the end, what is no frame, and what somebody else says, is a failure."""
     try:
+        wire.check_sender(sender, pid)
         return wire.decode(frame)[0]
     except wire.ProtocolError:
         return wire.FAILED

@@ -39,7 +39,7 @@ from runtime.container.compile import Rootfs, VolumePlaces, compile_program, tak
 from runtime.container.compile_files import Placed
 from runtime.container.defaults import command_line, default_config
 from runtime.container.host_devices import with_host_devices
-from runtime.container.joining import joined
+from runtime.container.joining import joined, pid_namespaces
 from runtime.container.privileges import may_mount
 from runtime.container.profile import DEFAULT_SYSCTLS
 from runtime.container.shortfalls import shortfalls
@@ -134,6 +134,7 @@ class LocalRuntime(LocalImages, Parts):
             records=self._records,
             keeper=self._keeper,
             is_paused=self._processes.is_paused,
+            stand_still=self._processes.standing_still,
         )
         self._meet_keeper()
         self._follower.begin()
@@ -232,30 +233,32 @@ class LocalRuntime(LocalImages, Parts):
         takes_ready = takes_network(config, self._networks.sysctls)
         try:
             with self._networks.starting(is_wanted=takes_ready) as network:
+                others = joined(config, self._process_of)
                 program = compile_program(
                     config,
                     facts=self._facts,
                     rootfs=self.rootfs(record.id),
                     cgroup_procs=group.entry_files,
                     wait_fifo=None,
-                    joined=joined(config, self._process_of),
+                    joined=others,
                     files=files,
                     volumes=self._volumes.prepare(record),
                     network=None if network is None else self._networks.sysctls,
                 )
-                return self._keeper.start(
-                    record.id,
-                    attempt=record.attempt,
-                    run_dir=str(self._records.run_directory(record.id)),
-                    lib_dir=str(directory),
-                    program=program,
-                    contents=contents if files else None,
-                    network=network,
-                    tty=record.request.tty,
-                    stdin=record.request.open_stdin,
-                    log_bytes=(record.request.log_bytes or 0) // GENERATIONS,
-                    patience_s=FILL_S if self._volumes.is_filling(record) else START_S,
-                )
+                with self._processes.unseen(pid_namespaces(config, others)):
+                    return self._keeper.start(
+                        record.id,
+                        attempt=record.attempt,
+                        run_dir=str(self._records.run_directory(record.id)),
+                        lib_dir=str(directory),
+                        program=program,
+                        contents=contents if files else None,
+                        network=network,
+                        tty=record.request.tty,
+                        stdin=record.request.open_stdin,
+                        log_bytes=(record.request.log_bytes or 0) // GENERATIONS,
+                        patience_s=FILL_S if self._volumes.is_filling(record) else START_S,
+                    )
         except KeeperGone:
             raise  # it may run: the next keeper knows
         except RuntimeFault as error:

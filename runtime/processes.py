@@ -11,6 +11,8 @@ from __future__ import annotations
 import os
 import threading
 import time
+from collections.abc import Collection, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from secrets import token_hex
@@ -28,7 +30,8 @@ from runtime.api import (
 )
 from runtime.cgroup import Group, Hierarchy
 from runtime.cgroup.usage import usage_of
-from runtime.container.exec import compile_exec, exec_process
+from runtime.container.exec import PTRACE, compile_exec, exec_process, in_reach
+from runtime.container.joining import PREFIX
 from runtime.container.limits import resources
 from runtime.errors import InvalidSpec, InvalidState
 from runtime.keeper.client import KeeperClient
@@ -73,6 +76,9 @@ class LocalProcesses:
         keeper: KeeperClient,
     ) -> None:
         self._host = host
+        self._still: dict[ContainerId, int] = {}
+        """How many want it to stand still for the time being."""
+        self._freezing = threading.Lock()
         self._facts = facts
         self._hierarchy = hierarchy
         self._records = records
@@ -93,6 +99,7 @@ class LocalProcesses:
             cgroup_procs=self._hierarchy.open(container).entry_files,
             size=request.size,
             is_privileged=request.privileged,
+            beside=self._beside(container),
         )
         exec_id = token_hex(32)
         told = Told(
@@ -175,6 +182,56 @@ class LocalProcesses:
                 raise InvalidState(_named(record), "not paused", "unpause")
             self.let_run(container)
         self._host.emit("unpause", record)
+
+    @contextmanager
+    def standing_still(self, container: ContainerId) -> Iterator[None]:
+        """Freeze its processes for the time being, unless somebody has paused them. Several may want that at once."""
+        if self.is_paused(container):
+            yield
+            return
+        with self._freezing:
+            if container not in self._still:
+                self._group(container).freeze()
+            self._still[container] = self._still.get(container, 0) + 1
+        try:
+            yield
+        finally:
+            self._still_no_more(container)
+
+    def _still_no_more(self, container: ContainerId) -> None:
+        with self._freezing:
+            self._still[container] -= 1
+            if self._still[container]:
+                return
+            del self._still[container]
+            if not self._mark(container).exists():
+                self._group(container).thaw()
+
+    @contextmanager
+    def unseen(self, pid_namespaces: Collection[int]) -> Iterator[None]:
+        """Have those stand still who could look at whoever sets himself up in these pid namespaces (their inodes)."""
+        with ExitStack() as still:
+            for container in self._inside(pid_namespaces):
+                if PTRACE in in_reach(self._host.config(container)):
+                    still.enter_context(self.standing_still(container))
+            yield
+
+    def _inside(self, pid_namespaces: Collection[int]) -> Iterator[ContainerId]:
+        for record in self._records if pid_namespaces else ():
+            live = self._host.live(record.id)
+            if live is not None and _pid_namespace(live.pid) in pid_namespaces:
+                yield record.id
+
+    def _beside(self, container: ContainerId) -> frozenset[str]:
+        """Return the capabilities of whom a process of this container may be looked at by."""
+        live = self._host.live(container)
+        is_shared = any(
+            (record.request.namespaces.pid or "").startswith(PREFIX) for record in self._records
+        )
+        inside = {container}
+        if is_shared and live is not None:
+            inside.update(self._inside({_pid_namespace(live.pid)}))
+        return frozenset().union(*(in_reach(self._host.config(each)) for each in inside))
 
     def let_run(self, container: ContainerId) -> None:
         """Thaw it, paused or not, running or not. Idempotent."""
@@ -276,6 +333,14 @@ class LocalProcesses:
 
     def _mark(self, container: ContainerId) -> Path:
         return self._records.run_directory(container) / PAUSED
+
+
+def _pid_namespace(pid: int) -> int:
+    """Return the inode; 0 when the process has ended."""
+    try:
+        return Path(f"/proc/{pid}/ns/pid").stat().st_ino
+    except OSError:
+        return 0
 
 
 def _named(record: Record) -> str:

@@ -8,8 +8,7 @@ from runtime.container.user import Identity
 from runtime.linux import fds
 
 SYNC_FD = 3
-FIFO_FD = 4
-"""Where the two descriptors that outlive "close_fds" are then."""
+"""Where the handshake is after "close_fds"; what else outlives it comes right behind."""
 
 
 class Given:
@@ -46,8 +45,8 @@ class Child:
     """The half-made container: the descriptors and decisions that one step leaves for the next."""
 
     __slots__ = (
-        "born_in", "environment", "executable", "fifo", "given", "held", "identity", "is_masked_attached", "kept",
-        "masked", "null", "proc", "root", "sync", "taken", "umask",
+        "born_in", "environment", "executable", "fifo", "given", "groups", "has_terminal", "held", "identity",
+        "is_masked_attached", "kept", "masked", "null", "proc", "root", "sync", "taken", "umask",
     )  # fmt: skip
 
     def __init__(self, sync: int, given: Given, *, born_in: str = "") -> None:
@@ -56,6 +55,9 @@ class Child:
         self.born_in = born_in
         """The directory of the v2 group that it has been in from its first moment."""
         self.fifo = -1
+        self.has_terminal = False
+        self.groups: list[int] = []
+        """Files of the groups that we enter at the end ("enter_cgroup"), when we no longer see them by name."""
         self.root = -1
         """O_PATH of the container's root, before and after the pivot."""
         self.kept: dict[str, int] = {}

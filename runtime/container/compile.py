@@ -143,16 +143,13 @@ def compile_program(
         "flags": _clone_flags(config, network),
         "ops": ops,
     }
-    target = next((each.path for each in config.linux.namespaces if each.type == "pid"), "")
-    if target:
-        document["pid_namespace"] = list(_namespace_file("pid", target, joined))
     try:
         program = lightjson.dumps(document)
     except UnicodeEncodeError as error:
         raise InvalidSpec("process", f"text that is not Unicode: {error}") from None
     if len(program) > MAX_DOCUMENT:
         raise InvalidSpec("process", f"{len(program)} bytes of arguments and environment")
-    if target or wait_fifo is not None:
+    if wait_fifo is not None:
         return program
     return with_table(program, ops, _clone_flags(config, network), facts)
 
@@ -224,7 +221,13 @@ def _namespace_ops(
 ) -> Iterator[Op]:
     """Yield: into the groups, then a cgroup namespace that has them as its root, then joined namespaces."""
     entries = {entry.type: entry.path for entry in _namespaces(config)}
-    yield from (["join_cgroup", path] for path in cgroup_procs)
+    pid = entries.get("pid")
+    yield from (["enter_cgroup" if pid else "join_cgroup", path] for path in cgroup_procs)
+    if pid:
+        # First, as the procfs of whoever mounts it shows his own. So who is in there can look at us while we set
+        # ourselves up: `runtime.local` sees to it that nobody does.
+        yield ["join_namespace", "pid", *_namespace_file("pid", pid, joined)]
+        yield ["enter_pids"]
     for kind in sorted(kind for kind, path in entries.items() if path and kind != "pid"):
         yield ["join_namespace", _PROC_NAMES[kind], *_namespace_file(kind, entries[kind], joined)]
     if network is not None:

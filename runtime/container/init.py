@@ -35,8 +35,8 @@ _SETTABLE = tuple(number for number in _SIGNALS if number not in (_signal.SIGKIL
 class Launched:
     """A child on its way. The caller owns both descriptors.
 
-    `sync_fd` (SOCK_SEQPACKET) gives at most one FDS frame, at most one READY or FAILED frame, then the end of file: at
-    execve, or at death.
+    `sync_fd` (SOCK_SEQPACKET) gives at most one FDS and one CHILD frame, at most one READY or FAILED frame, then the
+    end of file: at execve, or at death. After CHILD it is another process that goes on; this one is at its end.
     """
 
     __slots__ = ("pid", "pidfd", "sync_fd")
@@ -51,17 +51,22 @@ def launch(prepared: Prepared, stdio: tuple[int, int, int], given: Given | None 
     """Clone a child that runs the program with these descriptors as its 0, 1 and 2; return at once.
 
     `given` are those that ops use by what they are. The caller keeps its own copies of all descriptors.
-    Raises OSError when there can be no child (EAGAIN, ENOMEM, EPERM), ESRCH when the pid namespace to be in is no more.
+    Raises OSError when there can be no child (EAGAIN, ENOMEM, EPERM).
     """
-    given = given or Given()
-    if prepared.pid_namespace is None:
-        return _launch(prepared, stdio, given)
-    path, inode = prepared.pid_namespace
-    namespace = ns.open_namespace(path, inode=inode)
+    ours, theirs = _handshake()
+    # No signal may run a handler of the caller's in the child.
+    mask = _signal.pthread_sigmask(_signal.SIG_SETMASK, _SIGNALS)
     try:
-        return _launch_into(namespace, prepared, stdio, given, path=path)
+        pid, pidfd, born_in = _clone(prepared)
+        if pid == 0:
+            _become_container(prepared, stdio, theirs.fileno(), given or Given(), born_in)
+    except BaseException:
+        ours.close()
+        raise
     finally:
-        os.close(namespace)
+        _signal.pthread_sigmask(_signal.SIG_SETMASK, mask)
+        theirs.close()
+    return Launched(pid, pidfd, ours.detach())
 
 
 def launch_table(
@@ -74,9 +79,7 @@ def launch_table(
     """
     group = os.open(table.group, os.O_RDONLY | os.O_DIRECTORY) if table.group else -1
     try:
-        ours, theirs = _socket.socketpair(
-            _socket.AF_UNIX, _socket.SOCK_SEQPACKET | _socket.SOCK_CLOEXEC
-        )
+        ours, theirs = _handshake()
         mask = _signal.pthread_sigmask(_signal.SIG_SETMASK, _SIGNALS)
         try:
             pid, pidfd = ns.clone(table.flags, group)
@@ -111,23 +114,13 @@ def _become_machine(fds_from_0: tuple[int, ...], machine: int) -> None:
         os._exit(EXIT_FAILED)
 
 
-def _launch(prepared: Prepared, stdio: tuple[int, int, int], given: Given) -> Launched:
+def _handshake() -> tuple[_socket.socket, _socket.socket]:
+    """Return both ends, ours first: it tells who sends."""
     ours, theirs = _socket.socketpair(
         _socket.AF_UNIX, _socket.SOCK_SEQPACKET | _socket.SOCK_CLOEXEC
     )
-    # No signal may run a handler of the caller's in the child.
-    mask = _signal.pthread_sigmask(_signal.SIG_SETMASK, _SIGNALS)
-    try:
-        pid, pidfd, born_in = _clone(prepared)
-        if pid == 0:
-            _become_container(prepared, stdio, theirs.fileno(), given, born_in)
-    except BaseException:
-        ours.close()
-        raise
-    finally:
-        _signal.pthread_sigmask(_signal.SIG_SETMASK, mask)
-        theirs.close()
-    return Launched(pid, pidfd, ours.detach())
+    fds.tell_senders(ours)
+    return ours, theirs
 
 
 def _clone(prepared: Prepared) -> tuple[int, int, str]:
@@ -136,7 +129,7 @@ def _clone(prepared: Prepared) -> tuple[int, int, str]:
     Return pid, pidfd and that group. Where it cannot be born there it is cloned beside us: its own step then moves it,
     which is possible where birth is not (at the limit of processes), or tells why it is not.
     """
-    if prepared.group:
+    if prepared.group and _has_room(prepared.group, prepared.processes):
         try:
             group = os.open(prepared.group, os.O_RDONLY | os.O_DIRECTORY)
             try:
@@ -151,33 +144,16 @@ def _clone(prepared: Prepared) -> tuple[int, int, str]:
     return pid, pidfd, ""
 
 
-def launch_inside(prepared: Prepared, stdio: tuple[int, int, int], target: int) -> Launched:
-    """`launch` into the pid namespace of the process `target` (a pidfd); the program joins the rest itself.
-
-    Our own processes to come are switched to that namespace around the clone alone. Nobody in there may look into the
-    child: it is not dumpable from its first moment. Raises OSError, ESRCH when the target has ended.
-    """
-    return _launch_into(target, prepared, stdio, Given(target=target))
-
-
-def _launch_into(
-    namespace: int,
-    prepared: Prepared,
-    stdio: tuple[int, int, int],
-    given: Given,
-    *,
-    path: str | None = None,
-) -> Launched:
-    """Launch with our processes to come switched to the pid namespace of a descriptor, around the clone alone."""
-    own = os.open("/proc/self/ns/pid", os.O_RDONLY)
-    prctl.set_dumpable(dumpable=False)
+def _has_room(group: str, count: int) -> bool:
+    """Say whether so many processes more may be born in a group. One that may not is told so by the kernel."""
+    if count == 1:
+        return True
     try:
-        ns.setns(namespace, ns.CLONE_NEWPID, path=path)
-        return _launch(prepared, stdio, given)
-    finally:
-        ns.setns(own, ns.CLONE_NEWPID)
-        prctl.set_dumpable(dumpable=True)
-        os.close(own)
+        with open(f"{group}/pids.max", "rb") as most, open(f"{group}/pids.current", "rb") as now:
+            limit, used = most.read().strip(), int(now.read())
+    except FileNotFoundError:
+        return True  # none is counted there
+    return limit == b"max" or used + count <= int(limit)
 
 
 def _become_container(

@@ -30,6 +30,12 @@ def joined(
     return {f"{PREFIX}{name}": _joined(name, *pid_of(name)) for name in others(config)}
 
 
+def pid_namespaces(config: OciConfig, joined: Mapping[str, Joined]) -> frozenset[int]:
+    """Return the inodes of the pid namespaces, of those in `joined`, that the config's process will be in."""
+    paths = {entry.path for entry in config.linux.namespaces if entry.type == "pid"}
+    return frozenset(joined[path].inodes["pid"] for path in paths & joined.keys())
+
+
 def _joined(name: str, container: str, pid: int | None) -> Joined:
     if pid is None:
         raise InvalidState(f"container {name}", "not running", "share namespaces of")

@@ -60,6 +60,7 @@ MORE: Mapping[str, Operation] = {
         steps_more.scheduler, "s", "set the scheduling policy", lambda code: (bytes.fromhex(code),)
     ),
     "io_priority": Operation(steps_more.io_priority, "i", "set the I/O priority"),
+    "forget_files": Operation(steps_more.forget_files, "", "forget the host's files"),
     "personality": Operation(steps_more.personality, "i", "set the personality"),
     "node": Operation(
         steps_more.node, "ssiiiii", "make device {0}",

@@ -1,7 +1,6 @@
 """The launch program: a list of operations as data, checked and made ready before the fork.
 
-    {"version": 1, "flags": <CLONE_NEW… bits>, "ops": [[name, argument, …], …]}     and, to be cloned into one that is
-                                                        there: "pid_namespace": [file, inode]
+    {"version": 1, "flags": <CLONE_NEW… bits>, "ops": [[name, argument, …], …]}
 
 Each op is one system call or one small closed step; `OPERATIONS` below says which there are, what arguments each takes,
 how it is called in an error ("mount /proc"), and which function carries it out in the child. Import-light: the keeper
@@ -78,21 +77,21 @@ class Operation:
 class Prepared:
     """A program that can be launched, any number of times."""
 
-    __slots__ = ("flags", "group", "labels", "pid_namespace", "steps")
+    __slots__ = ("flags", "group", "labels", "processes", "steps")
 
     def __init__(
         self,
         flags: int,
         steps: Sequence[tuple[Callable[..., None], tuple[object, ...]]],
         labels: Sequence[str],
-        pid_namespace: tuple[str, int] | None = None,
         group: str = "",
+        processes: int = 1,
     ) -> None:
         self.flags = flags
         self.group = group
         """The directory of the v2 group that it may be cloned into: what the first "join_cgroup" of a v2 group says."""
-        self.pid_namespace = pid_namespace
-        """The file and inode of the pid namespace to be cloned into (0: whatever it is); None is ours, or a new one."""
+        self.processes = processes
+        """How many there are at once at most until the program runs: two, where another goes on."""
         self.steps = tuple(steps)
         self.labels = tuple(labels)
 
@@ -141,12 +140,11 @@ def _namespace_flag(name: str) -> int:
 
 
 def _joined(kinds: Sequence[str]) -> int:
-    """The pid namespace is not joined but cloned into: whoever asks for it here is wrong."""
     flags = 0
     for kind in kinds:
         flags |= _namespace_flag(kind)
-    if flags & ns.CLONE_NEWPID or not flags:
-        raise ValueError("a process joins namespaces other than pid")
+    if not flags:
+        raise ValueError("a process joins namespaces")
     return flags
 
 
@@ -214,6 +212,8 @@ def _argv(texts: Sequence[str]) -> tuple[tuple[str, ...]]:
 OPERATIONS: Mapping[str, Operation] = {
     # name: what it does, argument types (s text, i number, S list of texts, I list of numbers), words for errors
     "join_cgroup": Operation(steps_mount.join_cgroup, "s", "join cgroup {0}"),
+    "enter_cgroup": Operation(steps_mount.enter_cgroup, "s", "join cgroup {0}"),
+    "enter_pids": Operation(steps_join.enter_pids, "", "join the container's pid namespace"),
     "join_namespace": Operation(
         steps_join.join_namespace, "ssi", "join namespace {1}",
         lambda kind, path, inode: (path, _namespace_flag(kind), inode),
@@ -344,7 +344,7 @@ def prepare(document: bytes) -> Prepared:
 
     Raises ValueError for what it does not know.
     """
-    flags, ops, pid_namespace = _decode(document)
+    flags, ops = _decode(document)
     steps: list[tuple[Callable[..., None], tuple[object, ...]]] = []
     labels: list[str] = []
     for index, (name, arguments) in enumerate(ops):
@@ -355,13 +355,14 @@ def prepare(document: bytes) -> Prepared:
             raise ValueError(f"op {index} ({name}): {error}") from None
         steps.append((operation.run, ready))
         labels.append(operation.label.format(*arguments))
-    return Prepared(flags, steps, labels, pid_namespace, group_of(ops))
+    processes = 2 if any(name == "enter_pids" for name, _ in ops) else 1
+    return Prepared(flags, steps, labels, group_of(ops), processes)
 
 
 def group_of(ops: Sequence[tuple[str, Sequence[Json]]]) -> str:
     """Return the v2 group among those that the program begins with joining: v1's are joined by their `tasks`."""
     for name, arguments in ops:
-        if name != "join_cgroup":
+        if name not in ("join_cgroup", "enter_cgroup"):
             break
         folder, _, file = str(arguments[0]).rpartition("/")
         if file == steps_mount.PROCS:
@@ -371,11 +372,9 @@ def group_of(ops: Sequence[tuple[str, Sequence[Json]]]) -> str:
 
 def describe(document: bytes) -> str:
     """Return the program as text, one line an op; same program, same text. Values of the environment are left out."""
-    flags, ops, pid_namespace = _decode(document)
+    flags, ops = _decode(document)
     names = [name for name, flag in ns.FLAG_NAMES if flags & flag]
     lines = [f"clone {' '.join(names)}".rstrip()]
-    if pid_namespace:
-        lines.append(f"inside {pid_namespace[0]} {pid_namespace[1]}")
     for name, arguments in ops:
         lines.append(" ".join([name, *(_shown(name, argument) for argument in arguments)]))
     return "\n".join(lines)
@@ -411,14 +410,12 @@ def run(prepared: Prepared, child: Child) -> None:
     steps_process.report(child, frame)
 
 
-def _decode(
-    document: bytes,
-) -> tuple[int, list[tuple[str, list[Json]]], tuple[str, int] | None]:
+def _decode(document: bytes) -> tuple[int, list[tuple[str, list[Json]]]]:
     document = plain_part(document)
     if len(document) > MAX_DOCUMENT:
         raise ValueError(f"a launch program of {len(document)} bytes is too long")
     program = lightjson.loads(document)
-    if not isinstance(program, dict) or program.keys() - {"pid_namespace"} != _KEYS:
+    if not isinstance(program, dict) or program.keys() != _KEYS:
         raise ValueError("a launch program has version, flags and ops")
     flags, ops = program["flags"], program["ops"]
     if program["version"] != VERSION:
@@ -427,20 +424,7 @@ def _decode(
         raise ValueError(f"clone flags {flags!r}")
     if not isinstance(ops, list) or not 0 < len(ops) <= MAX_OPS:
         raise ValueError("a launch program needs operations")
-    inside = _pid_namespace(program.get("pid_namespace"))
-    if inside and flags & ns.CLONE_NEWPID:
-        raise ValueError("a pid namespace is new or joined")
-    return flags, [_checked(index, op) for index, op in enumerate(ops)], inside
-
-
-def _pid_namespace(value: Json) -> tuple[str, int] | None:
-    if value is None:
-        return None
-    if isinstance(value, list) and len(value) == 2:
-        path, inode = value
-        if isinstance(path, str) and _is_text(path) and isinstance(inode, int) and inode >= 0:
-            return path, inode
-    raise ValueError(f"pid namespace {value!r}")
+    return flags, [_checked(index, op) for index, op in enumerate(ops)]
 
 
 def _checked(index: int, op: Json) -> tuple[str, list[Json]]:

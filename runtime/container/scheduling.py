@@ -16,8 +16,9 @@ _POLICIES = {
     "SCHED_OTHER": 0, "SCHED_FIFO": 1, "SCHED_RR": 2, "SCHED_BATCH": 3, "SCHED_ISO": 4, "SCHED_IDLE": 5,
     "SCHED_DEADLINE": 6,
 }  # fmt: skip
+_RESET = "SCHED_FLAG_RESET_ON_FORK"
 _POLICY_FLAGS = {
-    "SCHED_FLAG_RESET_ON_FORK": 0x01, "SCHED_FLAG_RECLAIM": 0x02, "SCHED_FLAG_DL_OVERRUN": 0x04,
+    _RESET: 0x01, "SCHED_FLAG_RECLAIM": 0x02, "SCHED_FLAG_DL_OVERRUN": 0x04,
     "SCHED_FLAG_KEEP_POLICY": 0x08, "SCHED_FLAG_KEEP_PARAMS": 0x10, "SCHED_FLAG_UTIL_CLAMP_MIN": 0x20,
     "SCHED_FLAG_UTIL_CLAMP_MAX": 0x40,
 }  # fmt: skip
@@ -36,6 +37,11 @@ def scheduling_ops(config: OciConfig, process: Process) -> Iterator[Op]:
         yield _io_priority(process.io_priority)
     if config.linux.personality is not None:
         yield _personality(config.linux.personality)
+
+
+def is_inherited(policy: Scheduler) -> bool:
+    """Say whether children have it, too: of SCHED_DEADLINE there can be none (sched(7))."""
+    return policy.policy != "SCHED_DEADLINE" and _RESET not in policy.flags
 
 
 def _scheduler(wanted: Scheduler) -> Op:

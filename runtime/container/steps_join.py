@@ -1,14 +1,16 @@
 """The steps of a launch program that concern a running container and its terminals. Import-light.
 
-A process that joins is looked at by whoever is in the container already: it is not dumpable, takes nothing by name from
-the container but what is checked by descriptor (security.md row 4), and lets go of the host before it goes on.
+Who is in the container already may look at a process in its pid namespace, at its root, memory and descriptors if it
+has CAP_SYS_PTRACE. So a process that joins is nowhere to be seen until the end ("enter_pids"): by then it has let go of
+the host and of every right that it will not keep. From the container it takes nothing by name but what is checked by
+descriptor (security.md row 4).
 """
 
 from __future__ import annotations
 
 import _socket
 import os
-from errno import EINVAL, ENOENT, ENOTDIR
+from errno import ECANCELED, EINVAL, ENOENT, ENOTDIR
 from stat import S_ISDIR
 
 from runtime.container import wire
@@ -92,13 +94,44 @@ def terminal(child: Child, rows: int, columns: int, is_console: bool) -> None:
             tty.set_size(master, rows, columns)
         if is_console:
             _bind_console(child, peer)
-        tty.take_control(peer)
+        if is_console:
+            tty.take_control(peer)
+        child.has_terminal = True
         for number in (0, 1, 2):
             os.dup2(peer, number)
-        _send(child.sync, master)
+        _send(child.sync, wire.encode(wire.FDS), master)
     finally:
         os.close(peer)
         os.close(master)
+
+
+def enter_pids(child: Child) -> None:
+    """Go on in the pid namespace that was joined, as another child of our parent's: only who is made there is there.
+
+    Our parent is told who that is before anything else happens. Then the terminal is taken, and the groups are entered.
+    """
+    reader, writer = os.pipe()
+    pid, pidfd = ns.clone_sibling()
+    if pid:
+        try:
+            _send(child.sync, wire.encode(wire.CHILD, errno=pid), pidfd)
+            # The handshake ends with who goes on, however long we take to leave.
+            os.close(child.sync)
+            os.write(writer, b"0")
+        finally:
+            os._exit(0)
+    os.close(writer)
+    told = os.read(reader, 1)
+    os.close(reader)
+    if not told:
+        raise refuse(ECANCELED, "who makes this process has gone")
+    os.setsid()
+    if child.has_terminal:
+        tty.take_control(0)
+    for fd in child.groups:
+        os.write(fd, b"0")
+        os.close(fd)
+    child.groups = []
 
 
 def _open_pts(child: Child) -> int:
@@ -129,10 +162,10 @@ def _bind_console(child: Child, peer: int) -> None:
         os.close(place)
 
 
-def _send(sync: int, fd: int) -> None:
+def _send(sync: int, frame: bytes, fd: int) -> None:
     handshake = _socket.socket(fileno=os.dup(sync))
     try:
-        fds.send_with_fds(handshake, wire.encode(wire.FDS), (fd,))
+        fds.send_with_fds(handshake, frame, (fd,))
     finally:
         handshake.close()
 

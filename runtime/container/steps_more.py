@@ -17,7 +17,7 @@ from runtime.container.steps_mount import (
     open_place,
     take_root,
 )
-from runtime.linux import mount, sched, seccomp
+from runtime.linux import mappings, mount, sched, seccomp
 
 _SCRATCH = ".trice-node"
 """Where in /dev a node is that is to be bound elsewhere, for as long as that takes."""
@@ -123,6 +123,11 @@ def _check_no_other(there: os.stat_result, path: str, mode: int, device: int) ->
     is_empty = S_ISREG(there.st_mode) and not there.st_size
     if not is_empty and (S_IFMT(there.st_mode) != S_IFMT(mode) or there.st_rdev != device):
         raise refuse(EEXIST, "a file that is no such device is there", path)
+
+
+def forget_files(_child: Child) -> None:
+    """Have none of the host's files mapped any more: our own program's libraries."""
+    mappings.forget_files()
 
 
 def scheduler(_child: Child, attributes: bytes) -> None:

@@ -34,6 +34,18 @@ def join_cgroup(child: Child, path: str) -> None:
         os.close(fd)
 
 
+def enter_cgroup(child: Child, path: str) -> None:
+    """Move ourselves into a group; into one that counts processes only those of us that go on, by "enter_pids".
+
+    Its file is held open for that: whoever writes later counts as who has opened it. Others in the container might get
+    hold of it, so of no more groups than must be.
+    """
+    if path != f"{child.born_in}/{PROCS}" and os.path.exists(f"{os.path.dirname(path)}/pids.max"):
+        child.groups.append(os.open(path, os.O_WRONLY))
+    else:
+        join_cgroup(child, path)
+
+
 def unshare(_child: Child, flags: int) -> None:
     ns.unshare(flags)
 

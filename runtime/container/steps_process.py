@@ -10,7 +10,7 @@ from errno import EACCES, ECANCELED, EINVAL, ENOENT, ENOEXEC, ENOTDIR
 from stat import S_ISCHR, S_ISDIR, S_ISFIFO, S_ISREG, S_ISSOCK
 
 from runtime.container import user, wire
-from runtime.container.child import FIFO_FD, SYNC_FD, Child, kernel_error, refuse
+from runtime.container.child import SYNC_FD, Child, kernel_error, refuse
 from runtime.linux import caps, fds, limits, ns, prctl, seccomp
 from runtime.linux.openat2 import make_in_root
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _PTS_MAJORS = range(136, 144)
-_SAFE_FD = 16
+_SAFE_FD = 64
 """Above every number that "close_fds" and stdio put something at."""
 
 
@@ -44,13 +44,15 @@ def open_fifo(child: Child, path: str) -> None:
 
 
 def close_fds(child: Child) -> None:
-    """Close all but stdio, handshake and start FIFO: no path through /proc/self/fd leads to the host any more."""
-    sync = fds.duplicate_above(child.sync, _SAFE_FD)
-    fifo = fds.duplicate_above(child.fifo, _SAFE_FD) if child.fifo >= 0 else -1
-    child.sync = os.dup2(sync, SYNC_FD, inheritable=False)
-    if fifo >= 0:
-        child.fifo = os.dup2(fifo, FIFO_FD, inheritable=False)
-    fds.close_range(SYNC_FD + 1 if fifo < 0 else FIFO_FD + 1)
+    """Close all but stdio, handshake, start FIFO and groups: no path in /proc/self/fd leads to the host any more."""
+    kept = [child.sync, *((child.fifo,) if child.fifo >= 0 else ()), *child.groups]
+    high = [fds.duplicate_above(fd, _SAFE_FD) for fd in kept]
+    placed = [os.dup2(fd, SYNC_FD + at, inheritable=False) for at, fd in enumerate(high)]
+    child.sync = placed[0]
+    if child.fifo >= 0:
+        child.fifo = placed[1]
+    child.groups = placed[len(placed) - len(child.groups) :]
+    fds.close_range(SYNC_FD + len(placed))
     child.proc = child.null = child.masked = -1
     child.kept = {}
     child.held = []

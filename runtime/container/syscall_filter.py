@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 
 from runtime.errors import InvalidSpec
@@ -9,7 +10,7 @@ from runtime.linux import bpf, syscalls
 from runtime.spec.config import Seccomp, SeccompArgument, SeccompRule
 
 WHERE = "linux.seccomp"
-EPERM = 1
+EPERM, ENOSYS = 1, 38
 _NATIVE = {"amd64": "SCMP_ARCH_X86_64", "arm64": "SCMP_ARCH_AARCH64"}
 ACTIONS = {
     "SCMP_ACT_KILL": bpf.RET_KILL_THREAD, "SCMP_ACT_KILL_THREAD": bpf.RET_KILL_THREAD,
@@ -60,6 +61,65 @@ def compile_seccomp(profile: Seccomp, *, architecture: str) -> bytes:
     if default in _PERMISSIVE:
         _check_names(profile)
     return bpf.compile_filter(rules, default=default, architecture=architecture)
+
+
+_CLONE = 0x9000
+"""CLONE_PARENT | CLONE_PIDFD."""
+_TIOCSCTTY = 0x540E
+_ENTRY_CALLS: Mapping[str, tuple[int, ...]] = {
+    **dict.fromkeys(
+        ("brk", "close", "exit_group", "fcntl", "getsockname", "getsockopt", "mmap", "munmap", "pipe2", "read",
+         "sendmsg", "setsid", "write"),
+        (),
+    ),
+    "clone": (_CLONE,),
+    "ioctl": (0, _TIOCSCTTY),
+}  # fmt: skip
+"""What "enter_pids" and what comes with it ask of the kernel, with the arguments that a rule might look at."""
+
+
+def lets_enter(profile: Seccomp) -> bool:
+    """Say whether a process under this filter can still enter a pid namespace."""
+    if _outcome(profile, "clone3", ()) not in (bpf.RET_ALLOW, bpf.RET_ERRNO | ENOSYS):
+        return False
+    return all(
+        _outcome(profile, name, arguments) in _PERMISSIVE
+        for name, arguments in _ENTRY_CALLS.items()
+    )
+
+
+def _outcome(profile: Seccomp, name: str, arguments: Sequence[int]) -> int:
+    """Return what the filter says to this call; arguments that are not given are 0."""
+    for rule in profile.syscalls:
+        if name in rule.names and all(_holds(each, arguments) for each in rule.args):
+            return _action(rule.action, rule.errno_ret, WHERE, ".action", ".errnoRet")
+    return _action(
+        profile.default_action,
+        profile.default_errno_ret,
+        WHERE,
+        ".defaultAction",
+        ".defaultErrnoRet",
+    )
+
+
+def _holds(condition: SeccompArgument, arguments: Sequence[int]) -> bool:
+    value = arguments[condition.index] if condition.index < len(arguments) else 0
+    wanted = condition.value
+    match condition.op.removeprefix("SCMP_CMP_"):
+        case "EQ":
+            return value == wanted
+        case "NE":
+            return value != wanted
+        case "LT":
+            return value < wanted
+        case "LE":
+            return value <= wanted
+        case "GT":
+            return value > wanted
+        case "GE":
+            return value >= wanted
+        case _:
+            return value & wanted == condition.value_two
 
 
 def _check_names(profile: Seccomp) -> None:

@@ -1,10 +1,11 @@
-"""The handshake between a container's init and whoever launched it: one frame format, six things to say.
+"""The handshake between a container's init and whoever launched it: one frame format, seven things to say.
 
     caller                                   child
       │ ◄── FAILED(step, errno, text) ──────── │   an op failed; it exits
       │ ◄── FDS + descriptor ───────────────── │   op "terminal": the master, by SCM_RIGHTS
       │ ◄── HOOKS ─────────────────────────── │   op "wait_hooks": the caller's turn, before the pivot
       │ ─── HOOKS ──────────────────────────► │   it may go on
+      │ ◄── CHILD(pid) + pidfd ─────────────── │   op "enter_pids": who goes on from here; the sender leaves
       │ ◄── READY ─────────────────────────── │   op "ready": all is set up
       │ ◄── BAIL(row, errno) ───────────────── │   a table did not go as it says; it exits
       │ ◄── end of file ──────────────────────│   execve succeeded: CLOEXEC closed the socket
@@ -21,6 +22,7 @@ READY = 1
 FAILED = 2
 FDS = 3
 HOOKS = 4
+CHILD = 5
 BAIL = 6
 MAX_FRAME = 4096
 
@@ -45,7 +47,7 @@ def decode(frame: bytes) -> tuple[int, int, int, str]:
     if not _HEADER.size <= len(frame) <= MAX_FRAME:
         raise ProtocolError(f"{len(frame)} bytes are no frame")
     tag, step, errno = _HEADER.unpack_from(frame)
-    if tag not in (READY, FAILED, FDS, HOOKS, BAIL):
+    if tag not in (READY, FAILED, FDS, HOOKS, CHILD, BAIL):
         raise ProtocolError(f"unknown tag {tag}")
     if errno < 0:
         raise ProtocolError(f"errno {errno}")
@@ -53,11 +55,19 @@ def decode(frame: bytes) -> tuple[int, int, int, str]:
         text = frame[_HEADER.size :].decode()
     except UnicodeDecodeError:
         raise ProtocolError("text is not UTF-8") from None
-    if tag == BAIL and not text:
-        return tag, step, errno, text
-    if tag != FAILED and (text or step or errno):
+    if tag == CHILD and (text or step or not errno):
+        raise ProtocolError("CHILD carries a pid")
+    if tag == BAIL and text:
+        raise ProtocolError("BAIL carries no text")
+    if tag not in (FAILED, CHILD, BAIL) and (text or step or errno):
         raise ProtocolError("only FAILED carries more than its tag")
     return tag, step, errno, text
+
+
+def check_sender(sender: int, expected: int) -> None:
+    """Raise ProtocolError unless the message is of the process that is launched (pids, here)."""
+    if sender != expected:
+        raise ProtocolError(f"process {sender} speaks for process {expected}")
 
 
 def reason_and_path(text: str) -> tuple[str, str]:

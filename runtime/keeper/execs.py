@@ -1,8 +1,9 @@
 """More processes in running containers: started by the keeper, so that it is their parent and knows how they end.
 
     manager                         keeper                              process
-      │ ── exec + program ─────────► │ ── clone into the pid namespace ──► │ joins groups and namespaces, then execve
-      │ ◄─ pidfd, streams ────────── │ ◄── handshake ───────────────────── │
+      │ ── exec + program ─────────► │ ── clone ───────────────────────► │ joins namespaces; goes on as another child
+      │                              │ ◄── CHILD + pidfd ─────────────── │ of the keeper's, in the pid namespace
+      │ ◄─ pidfd, streams ────────── │ ◄── handshake ───────────────────── │ execve
       │ ◄─ {"event":"exec-exit"} ─── │ ◄── pidfd ───────────────────────── │
 Streams belong to the manager from the reply on; the keeper has the pidfd alone. Import-light.
 """
@@ -12,7 +13,8 @@ from __future__ import annotations
 import os
 
 from runtime.container import init
-from runtime.keeper.handshake import Handshake, StartFailed, failed, prepare
+from runtime.container.child import Given
+from runtime.keeper.handshake import Handshake, StartFailed, failed, prepare, reap_later
 from runtime.keeper.protocol import number_of, text_of
 from runtime.keeper.store import Refused
 from runtime.linux import pidfd as process
@@ -61,15 +63,21 @@ class Exec:
 class Execs:
     """All execs of one keeper."""
 
-    def __init__(self, loop: Loop, peers: Peers, null: int, find: Find) -> None:
+    def __init__(
+        self, loop: Loop, peers: Peers, null: int, find: Find, reap_strays: Callable[[], None]
+    ) -> None:
         self._loop = loop
         self._peers = peers
         self._null = null
         self._find = find
+        self._reap_strays = reap_strays
         self._by_id: dict[str, Exec] = {}
 
     def __len__(self) -> int:
         return len(self._by_id)
+
+    def pids(self) -> list[int]:
+        return [entry.pid for entry in self._by_id.values()]
 
     def start(self, peer: Peer, message: Message, fds: tuple[int, ...]) -> None:
         """Begin one; the reply follows when its program runs or cannot. Raises Refused, ValueError, StartFailed."""
@@ -89,14 +97,15 @@ class Execs:
         theirs: list[int] = []
         try:
             stdio = self._open_streams(entry, theirs, message)
-            launched = init.launch_inside(prepared, stdio, container.pidfd)
+            launched = init.launch(prepared, stdio, Given(target=container.pidfd))
         except OSError as error:
             entry.let_streams_go()
             raise failed("start a process in the container", error) from None
         finally:
             close_all(theirs)
         entry.pid, entry.pidfd = launched.pid, launched.pidfd
-        entry.handshake = Handshake(prepared, launched.sync_fd)
+        entry.handshake = Handshake(prepared, launched)
+        entry.handshake.follow = lambda pid, pidfd: self._follow(entry, pid, pidfd)
         self._by_id[name] = entry
         self._loop.watch_process(entry.handshake.fd, lambda _events: self._on_sync(entry))
         self._loop.watch_process(entry.pidfd, lambda _events: self._on_process(entry))
@@ -138,6 +147,13 @@ class Execs:
         entry.handshake = None
         self._answer(entry, {"ok": True, "pid": entry.pid, "fds": ["pidfd", *entry.names]})
 
+    def _follow(self, entry: Exec, pid: int, pidfd: int) -> None:
+        """Look after the process that goes on, and reap the one that it came from."""
+        self._loop.forget(entry.pidfd)
+        reap_later(self._loop, entry.pidfd)
+        entry.pid, entry.pidfd = pid, pidfd
+        self._loop.watch_process(pidfd, lambda _events: self._on_process(entry))
+
     def _answer(self, entry: Exec, message: Message) -> None:
         """Reply once; streams that go out are not ours any more, those that cannot are closed."""
         fds = (entry.pidfd, *entry.ends) if message.get("ok") is True else ()
@@ -152,6 +168,7 @@ class Execs:
 
     def _on_process(self, entry: Exec) -> None:
         """It has ended: tell who asked for it, and forget it."""
+        ended = entry.pidfd
         try:
             status = process.reap(entry.pidfd)
         except ChildProcessError:
@@ -160,6 +177,8 @@ class Execs:
             if status is None:
                 return
         self._on_sync(entry)
+        if entry.pidfd != ended:
+            return  # another goes on
         handshake, entry.handshake = entry.handshake, None
         self._loop.forget(entry.pidfd)
         del self._by_id[entry.id]
@@ -167,6 +186,8 @@ class Execs:
             if handshake.fd >= 0:
                 self._loop.forget(handshake.fd)
             handshake.close()
+            if handshake.may_have_gone_on:
+                self._reap_strays()
             failure = handshake.failure or StartFailed("start the process", 0, "it died")
             self._answer(entry, failure.reply())
         else:

@@ -1,6 +1,8 @@
 """What a launched child says until its program runs, and why it does not. Import-light.
 
 FDS ─► its terminal's master, ours from then on
+CHILD ─► another process goes on, our child as well: `follow` is told its pid, and owns the pidfd
+Nobody but who is launched is listened to: in a container others may have got hold of his end.
 FAILED ─► failure: its child must be killed and waited for
 BAIL ─► failure of a table: the same, and then the plain way is due
 READY, end of file ─► it runs
@@ -13,14 +15,17 @@ import os
 
 from runtime.container import program, wire
 from runtime.container.table_header import ROOM
-from runtime.linux.fds import close_all, receive_with_fds
+from runtime.linux import pidfd as process
+from runtime.linux.fds import close_all, receive_from
 from runtime.linux.memfd import read_sealed
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Container, Mapping
 
+    from runtime.container.init import Launched
     from runtime.container.program import Prepared
+    from runtime.keeper.loop import Loop
     from runtime.keeper.protocol import Message
 
 
@@ -47,14 +52,22 @@ class StartFailed(Exception):
 class Handshake:
     """The keeper's end of one child's handshake. Owns the socket, and the terminal until it is taken."""
 
-    __slots__ = ("_is_ready", "_prepared", "_sock", "failure", "has_bailed", "is_over", "terminal")
+    __slots__ = (
+        "_is_ready", "_pid", "_prepared", "_sock", "failure", "follow", "has_bailed", "is_over",
+        "terminal",
+    )  # fmt: skip
 
-    def __init__(self, prepared: Prepared | None, sync_fd: int) -> None:
-        """`prepared` is the program that the child runs; None for a table."""
+    def __init__(self, prepared: Prepared | None, launched: Launched) -> None:
+        """`prepared` is the program that the child runs; None for a table.
+
+        The socket is ours from now on; pid and pidfd stay the caller's.
+        """
         self._prepared = prepared
-        self._sock = _socket.socket(fileno=sync_fd)
+        self._pid = launched.pid
+        self._sock = _socket.socket(fileno=launched.sync_fd)
         self._sock.setblocking(False)
         self._is_ready = False
+        self.follow: Callable[[int, int], None] | None = None
         self.failure: StartFailed | None = None
         self.has_bailed = False
         """A table did not go as it says: `failure` is no more than that."""
@@ -67,18 +80,24 @@ class Handshake:
         """-1 once it is closed."""
         return self._sock.fileno()
 
+    @property
+    def may_have_gone_on(self) -> bool:
+        """Another process that goes on may be there without our having been told of it."""
+        program = self._prepared
+        return self.follow is not None and program is not None and program.processes > 1
+
     def read(self) -> None:
         """Take what the child has said so far."""
         while not self.is_over:
             try:
-                frame, fds = receive_with_fds(self._sock, wire.MAX_FRAME)
+                frame, fds, sender = receive_from(self._sock, wire.MAX_FRAME)
             except BlockingIOError:
                 return
             except OSError:
-                frame, fds = b"", ()  # ECONNRESET: it is dead
-            self._understand(frame, fds)
+                frame, fds, sender = b"", (), 0  # ECONNRESET: it is dead
+            self._understand(frame, fds, sender)
 
-    def _understand(self, frame: bytes, fds: tuple[int, ...]) -> None:
+    def _understand(self, frame: bytes, fds: tuple[int, ...], sender: int) -> None:
         if not frame:
             self.is_over = True
             if not self._is_ready and self.failure is None:
@@ -87,13 +106,19 @@ class Handshake:
                 )
             return
         try:
-            tag = wire.decode(frame)[0]
+            wire.check_sender(sender, self._pid)
+            tag, _, number, _ = wire.decode(frame)
+            if tag == wire.CHILD and len(fds) == 1 and self.follow is not None:
+                follow, self.follow = self.follow, None
+                self._pid = number
+                follow(number, fds[0])
+                return
             if tag == wire.FDS and len(fds) == 1 and self.terminal < 0:
                 self.terminal = fds[0]
                 return
-            close_all(fds)
             if tag == wire.READY:
                 self._is_ready = True
+                close_all(fds)
                 return
             if tag == wire.BAIL:
                 self.has_bailed = True
@@ -101,9 +126,11 @@ class Handshake:
         except wire.ProtocolError as error:
             self.failure = StartFailed("start the container", 71, f"handshake: {error}")
         else:
+            self.follow = None  # nobody goes on
             self.failure = StartFailed(
                 str(said["step"]), int(said["errno"]), str(said["reason"]), str(said["path"])
             )
+        close_all(fds)
         self.is_over = True
 
     def _failure(self, frame: bytes) -> Mapping[str, str | int]:
@@ -130,6 +157,34 @@ class Handshake:
             self._sock.close()
         if self.terminal >= 0:
             os.close(self.take_terminal())
+
+
+def reap_later(loop: Loop, pidfd: int) -> None:
+    """Reap a child of ours whose end nobody waits for, once it comes; the descriptor is the loop's from now on."""
+
+    def look(_events: int) -> None:
+        try:
+            status = process.reap(pidfd)
+        except ChildProcessError:
+            status = 0  # it was reaped before
+        if status is not None:
+            loop.forget(pidfd)
+            os.close(pidfd)
+
+    loop.watch_process(pidfd, look)
+
+
+def reap_strays(loop: Loop, known: Container[int]) -> None:
+    """Reap whoever goes on in a container without our having been told of him: his maker was killed before that.
+
+    Unreaped he would keep the container's pid namespace, and with it the container's end, for ever.
+    """
+    for pid in process.children_elsewhere():
+        if pid not in known:
+            try:
+                reap_later(loop, process.open_process(pid))
+            except OSError:
+                continue  # it will be found the next time
 
 
 def prepare(program_fd: int) -> Prepared:

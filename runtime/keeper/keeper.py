@@ -13,7 +13,7 @@ from runtime.container.child import Given
 from runtime.keeper import adopt
 from runtime.keeper.container import Container
 from runtime.keeper.execs import Execs
-from runtime.keeper.handshake import StartFailed
+from runtime.keeper.handshake import StartFailed, reap_later, reap_strays
 from runtime.keeper.loop import READ
 from runtime.keeper.peers import Peers
 from runtime.keeper.protocol import (
@@ -74,7 +74,7 @@ class Keeper:
         self._containers: dict[str, Container] = {}
         self._launches: dict[str, tuple[Launch, Peer, Json]] = {}
         self.peers = Peers(loop, self)
-        self._execs = Execs(loop, self.peers, self._null, self._containers.get)
+        self._execs = Execs(loop, self.peers, self._null, self._containers.get, self._reap_strays)
         self._manager: Peer | None = None
         self._store = Store()
         self._dropped = 0
@@ -282,6 +282,7 @@ class Keeper:
     def _follow(self, launch: Launch, peer: Peer, number: Json) -> None:
         container = launch.container
         self._launches[container.id] = launch, peer, number
+        launch.handshake.follow = lambda pid, pidfd: self._go_on(container, pid, pidfd)
         self._loop.watch_process(launch.handshake.fd, lambda _events: self._on_sync(container))
         self._watch(container)
         if launch.handshake.is_over:
@@ -291,6 +292,18 @@ class Keeper:
         self._loop.watch_process(
             container.pidfd, lambda events: self._on_process(container, events)
         )
+
+    def _go_on(self, container: Container, pid: int, pidfd: int) -> None:
+        """Look after the process that goes on in a pid namespace that was there, and reap the one that it came from."""
+        self._loop.forget(container.pidfd)
+        reap_later(self._loop, container.pidfd)
+        container.pid, container.pidfd = pid, pidfd
+        self._watch(container)
+        self._spawner.note(self._launches[container.id][0])
+
+    def _reap_strays(self) -> None:
+        known = {each.pid for each in self._containers.values()}
+        reap_strays(self._loop, known.union(self._execs.pids()))
 
     def _on_sync(self, container: Container) -> None:
         """Read the handshake; when it is over, answer who asked: at once if it runs, at its end if not."""
@@ -326,6 +339,7 @@ class Keeper:
     def _on_process(self, container: Container, events: int) -> None:
         """A container's first process has ended (or, not being ours, was reaped)."""
         status: int | None
+        ended = container.pidfd
         if container.is_adopted:
             status = process.exit_status(container.pidfd)
             if status is None and self._tells_exits and events & READ:
@@ -345,6 +359,8 @@ class Keeper:
                     return
         if container.id in self._launches:
             self._on_sync(container)
+        if container.pidfd != ended:
+            return  # another goes on
         self._loop.forget(container.pidfd)
         entry = self._launches.pop(container.id, None)
         if entry is not None:
@@ -371,6 +387,8 @@ class Keeper:
         container.is_alive = False
         container.unlink_process()
         self._dispose(container)
+        if handshake.may_have_gone_on:
+            self._reap_strays()
         failure = handshake.failure or StartFailed("start the container", 0, "it died")
         self.peers.reply(peer, {"id": number, **failure.reply()})
 

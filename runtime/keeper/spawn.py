@@ -188,13 +188,17 @@ class Spawner:
     ) -> Launch:
         container.pid = launched.pid
         container.pidfd = launched.pidfd
-        launch = Launch(container, Handshake(prepared, launched.sync_fd), kept)
+        launch = Launch(container, Handshake(prepared, launched), kept)
+        self.note(launch)
+        return launch
+
+    def note(self, launch: Launch) -> None:
+        """Write down which process it is now. A failure is one of the launch."""
         try:
-            container.write_process(self._boot_id)
+            launch.container.write_process(self._boot_id)
         except OSError as error:
             # Without it no later keeper could look after the container: better none than one like that.
             launch.handshake.fail(failed("write process.json", error))
-        return launch
 
     def _open_machine(self) -> int:
         if self._machine == -1:

@@ -24,6 +24,8 @@ LAST_FD = 0xFFFFFFFF
 MSG_CMSG_CLOEXEC = 0x40000000
 MAX_FDS = 253
 """The kernel's limit of descriptors in one message (SCM_MAX_FD)."""
+_CREDENTIALS = _struct.Struct("=iII")
+"""struct ucred: pid, uid, gid."""
 
 _close_range = system_call("close_range", c_uint, c_uint, c_uint)
 
@@ -73,17 +75,34 @@ def receive_with_fds(sock: _socket.socket, size: int) -> tuple[bytes, tuple[int,
 
     Raises OSError EMSGSIZE, with nothing kept, for a message that did not fit.
     """
-    space = _socket.CMSG_SPACE(4 * MAX_FDS)
+    data, fds, _ = receive_from(sock, size)
+    return data, fds
+
+
+def tell_senders(sock: _socket.socket) -> None:
+    """Have the kernel say with every message from now on who sent it: `receive_from`."""
+    sock.setsockopt(_socket.SOL_SOCKET, _socket.SO_PASSCRED, 1)
+
+
+def receive_from(sock: _socket.socket, size: int) -> tuple[bytes, tuple[int, ...], int]:
+    """`receive_with_fds`, and the sender's pid as the kernel tells it, here: 0 at the end, and where nobody asked.
+
+    Nobody in a pid namespace below can pretend to be somebody outside of it, whatever rights he has.
+    """
+    space = _socket.CMSG_SPACE(4 * MAX_FDS) + _socket.CMSG_SPACE(_CREDENTIALS.size)
     data, ancillary, flags, _ = sock.recvmsg(size, space, MSG_CMSG_CLOEXEC)
     fds: list[int] = []
+    sender = 0
     for level, kind, body in ancillary:
         if level == _socket.SOL_SOCKET and kind == _socket.SCM_RIGHTS:
             count = len(body) // 4
             fds.extend(_struct.unpack(f"{count}i", body[: 4 * count]))
+        elif level == _socket.SOL_SOCKET and kind == _socket.SCM_CREDENTIALS:
+            sender = _CREDENTIALS.unpack(body)[0]
     if flags & (_socket.MSG_TRUNC | _socket.MSG_CTRUNC):
         close_all(fds)
         raise OSError(90, "message too long for its reader")
-    return data, tuple(fds)
+    return data, tuple(fds), sender
 
 
 def close_all(fds: Iterable[int]) -> None:

@@ -32,10 +32,10 @@ _MACHINE = os.uname().machine
 _NUMBERS_BY_MACHINE = {
     "x86_64": {"pivot_root": 155, "capset": 126, "capget": 125, "seccomp": 317, "setns": 308, "unshare": 272,
                "sethostname": 170, "setdomainname": 171, "prlimit64": 302, "bpf": 321, "rt_sigaction": 13,
-               "sched_setattr": 314, "ioprio_set": 251},
+               "clone": 56, "sched_setattr": 314, "ioprio_set": 251},
     "aarch64": {"pivot_root": 41, "capset": 91, "capget": 90, "seccomp": 277, "setns": 268, "unshare": 97,
                 "sethostname": 161, "setdomainname": 162, "prlimit64": 261, "bpf": 280, "rt_sigaction": 134,
-                "sched_setattr": 274, "ioprio_set": 30},
+                "clone": 220, "sched_setattr": 274, "ioprio_set": 30},
 }  # fmt: skip
 # From 424 on every architecture numbers its calls alike.
 NUMBERS = {

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 from ctypes import addressof, c_char_p, c_int, c_long, c_size_t, c_uint64, get_errno, sizeof
-from errno import ESRCH
+from errno import ENOSYS, ESRCH
 
 from runtime.linux.libc import LIBC_LOCKED, NUMBERS, failure, function
 
 CLONE_PIDFD = 0x00001000
+CLONE_PARENT = 0x00008000
 CLONE_NEWTIME = 0x00000080
 CLONE_NEWNS = 0x00020000
 CLONE_NEWCGROUP = 0x02000000
@@ -73,6 +74,25 @@ def clone(flags: int, group: int = -1) -> tuple[int, int]:
         return 0, -1
     if pid < 0:
         raise failure("clone3", number=get_errno())
+    return pid, pidfd.value
+
+
+def clone_sibling() -> tuple[int, int]:
+    """Fork this single-threaded process as a child of its own parent, in the pid namespace that it has joined.
+
+    Returns as `clone` does. A filter that lets clone3 not through (ENOSYS) may let clone(2) through.
+    """
+    flags, pidfd = CLONE_PARENT | CLONE_PIDFD, c_int(-1)
+    arguments = _CloneArguments(flags, addressof(pidfd))
+    pid: int = _clone3(NUMBERS["clone3"], addressof(arguments), sizeof(arguments))
+    if pid < 0 and get_errno() == ENOSYS:
+        nothing = c_size_t(0)
+        where = c_size_t(addressof(pidfd))
+        pid = _clone3(NUMBERS["clone"], flags, 0, where, nothing, nothing)
+    if pid == 0:
+        return 0, -1
+    if pid < 0:
+        raise failure("clone", number=get_errno())
     return pid, pidfd.value
 
 

@@ -93,6 +93,24 @@ def start_time(pid: int) -> int | None:
     return None if fields is None else int(fields[19])
 
 
+def children_elsewhere() -> list[int]:
+    """Return our children in other pid namespaces than ours, ended and unreaped ones too."""
+    own, here = os.getpid(), os.readlink("/proc/self/ns/pid")
+    found = []
+    for name in os.listdir("/proc"):
+        fields = _stat_fields(int(name)) if name.isdigit() else None
+        if fields is not None and int(fields[1]) == own and _differs(f"/proc/{name}/ns/pid", here):
+            found.append(int(name))
+    return found
+
+
+def _differs(link: str, expected: str) -> bool:
+    try:
+        return os.readlink(link) != expected
+    except OSError:
+        return False
+
+
 def _stat_fields(pid: int) -> list[bytes] | None:
     """Return the fields of /proc/PID/stat after the command's name, which may hold blanks and parentheses."""
     try:

@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from errno import ENXIO
 from pathlib import Path
 
+import msgspec
+
 from runtime.api import HostFacts
 from runtime.cgroup import Group, Hierarchy, open_hierarchy
 from runtime.container import init, program
@@ -237,8 +239,13 @@ class Bundles:
             )
             place.write_state(state)
             told = await_ready(
-                prepared, launched, run_hooks=lambda: _run_early(hooks, state, launched.pidfd)
+                prepared,
+                launched,
+                run_hooks=lambda: _run_early(
+                    hooks, _followed(place, state, launched), launched.pidfd
+                ),
             )
+            state = _followed(place, state, launched)
             hand_over(told, console)
             place.set_ready()
         finally:
@@ -407,6 +414,16 @@ def _signal_member(group: Group, pid: int, signal: int) -> None:
             pidfd.send_signal(process, signal)
     finally:
         os.close(process)
+
+
+def _followed(place: Place, state: BundleState, launched: init.Launched) -> BundleState:
+    """Return the state with the process that it is by now; written down when that is another."""
+    if launched.pid == state.pid:
+        return state
+    start_time = pidfd.start_time(launched.pid) or 0
+    state = msgspec.structs.replace(state, pid=launched.pid, start_time=start_time)
+    place.write_state(state)
+    return state
 
 
 def _run_early(hooks: Hooks, state: BundleState, process: int) -> None:

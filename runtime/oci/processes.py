@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import msgspec
 
 from runtime.container import init, program
+from runtime.container.child import Given
 from runtime.container.exec import compile_exec
 from runtime.container.limits import limits_of
 from runtime.errors import InvalidSpec, InvalidState, LaunchFailed
@@ -173,7 +174,7 @@ class BundleProcesses:
         if target is None:
             raise InvalidState(place.name, "stopped", "execute a process in")
         try:
-            launched = init.launch_inside(prepared, stdio, target)
+            launched = init.launch(prepared, stdio, Given(target=target))
         finally:
             os.close(target)
         try:

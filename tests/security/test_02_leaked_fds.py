@@ -60,7 +60,7 @@ def host_fds() -> Iterator[list[int]]:
 NO_CLOSE = (
     (
         "runtime/container/steps_process.py",
-        "    fds.close_range(SYNC_FD + 1 if fifo < 0 else FIFO_FD + 1)\n",
+        "    fds.close_range(SYNC_FD + len(placed))\n",
         "",
     ),
     (

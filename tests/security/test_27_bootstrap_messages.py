@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import socket
 import struct
 from typing import TYPE_CHECKING
 
@@ -16,7 +17,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from runtime.container import program, wire
-from runtime.linux import lightjson, memfd
+from runtime.container.init import Launched
+from runtime.keeper.handshake import Handshake
+from runtime.linux import fds, lightjson, memfd
 
 if TYPE_CHECKING:
     from runtime.linux.lightjson import Json
@@ -51,7 +54,7 @@ def test_random_frames(frame: bytes) -> None:
         tag, step, errno, text = wire.decode(frame)
     except wire.ProtocolError:
         return
-    assert tag in (wire.READY, wire.FAILED)
+    assert tag in (wire.READY, wire.FAILED, wire.FDS, wire.HOOKS, wire.CHILD)
     assert len(frame) <= wire.MAX_FRAME
     assert 0 <= step <= 0xFFFF
     assert errno >= 0
@@ -72,6 +75,23 @@ def test_a_hostile_child_tells_no_step_that_there_is_not(frame: bytes) -> None:
     except wire.ProtocolError:
         return
     assert told["step"] in PREPARED.labels
+
+
+@pytest.mark.parametrize("is_another", [False, True])
+def test_a_frame_counts_only_from_who_is_launched(*, is_another: bool) -> None:
+    """Seen to fail without `check_sender`: whoever has got hold of the socket says which process goes on."""
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    fds.tell_senders(ours)
+    with theirs:
+        pid = os.getpid() + is_another
+        handshake = Handshake(PREPARED, Launched(pid, -1, ours.detach()))
+        followed: list[int] = []
+        handshake.follow = lambda pid, pidfd: (followed.append(pid), os.close(pidfd))[0]
+        fds.send_with_fds(theirs, wire.encode(wire.CHILD, errno=7), (theirs.fileno(),))
+        handshake.read()
+        assert followed == ([] if is_another else [7])
+        assert (handshake.failure is not None) is is_another
+        handshake.close()
 
 
 @given(st.binary(max_size=400))

@@ -498,15 +498,15 @@ def test_namespaces_of_another_container_are_joined_by_their_inodes() -> None:
         wait_fifo=None,
         joined={"container:other": other},
     )
-    assert describe(document).splitlines()[:6] == [
+    assert describe(document).splitlines()[:7] == [
         "clone mnt",
-        "inside /proc/77/ns/pid 3",
+        "join_namespace pid /proc/77/ns/pid 3",
+        "enter_pids",
         "join_namespace ipc /proc/77/ns/ipc 1",
         "join_namespace net /proc/77/ns/net 2",
         "take_mount /proc/77/ns/mnt 4 /dev/shm",
         "private",
     ]
-    assert prepare(document).pid_namespace == ("/proc/77/ns/pid", 3)
     with pytest.raises(InvalidSpec, match="nobody knows 'container:other' here"):
         compiled(config)
 

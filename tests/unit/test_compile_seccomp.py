@@ -13,7 +13,7 @@ from runtime.container import seccomp_default
 from runtime.container.profile import DEFAULT_CAPABILITIES
 from runtime.container.seccomp_default import default_seccomp
 from runtime.container.seccomp_document import decode_profile
-from runtime.container.syscall_filter import compile_seccomp
+from runtime.container.syscall_filter import compile_seccomp, lets_enter
 from runtime.errors import InvalidSpec
 from runtime.linux import bpf, caps, seccomp, syscalls
 from runtime.spec.config import Seccomp, SeccompArgument, SeccompRule
@@ -230,6 +230,34 @@ def test_all_conditions_of_a_rule_must_hold_and_the_first_rule_decides(
     )
     expected = bpf.RET_ERRNO | 7 if first >= 5 and second < 5 else EPERM
     assert outcome(filter_of(*rules), 0, first, second) == expected
+
+
+def refusing(*names: str) -> Seccomp:
+    rule = SeccompRule(names=names, action="SCMP_ACT_ERRNO", errno_ret=1)
+    return Seccomp(default_action="SCMP_ACT_ALLOW", syscalls=(rule,))
+
+
+def test_under_which_filters_a_process_can_still_enter() -> None:
+    assert lets_enter(default_seccomp(DEFAULT_CAPABILITIES))
+    assert lets_enter(default_seccomp((*DEFAULT_CAPABILITIES, "CAP_SYS_ADMIN")))
+    assert lets_enter(refusing("mount", "ptrace"))
+    for name in ("clone", "clone3", "sendmsg", "pipe2", "exit_group"):
+        assert not lets_enter(refusing(name)), name
+    assert not lets_enter(Seccomp(default_action="SCMP_ACT_ERRNO"))
+
+
+@given(st.sampled_from(sorted(COMPARE)), WORDS, st.sampled_from([0, 1]))
+def test_what_a_filter_says_of_a_clone_is_what_the_compiled_one_says(
+    operator: str, value: int, index: int
+) -> None:
+    rule = SeccompRule(
+        names=("clone",),
+        action="SCMP_ACT_ERRNO",
+        args=(SeccompArgument(index=index, value=value, op=f"SCMP_CMP_{operator}"),),
+    )
+    said = outcome(filter_of(rule), syscalls.numbers("amd64")["clone"], 0x9000)
+    profile = Seccomp(default_action="SCMP_ACT_ALLOW", syscalls=(rule,))
+    assert lets_enter(profile) is (said == ALLOW)
 
 
 def test_a_list_longer_than_a_jump_reaches() -> None:
