@@ -191,6 +191,7 @@ class LocalRuntime(LocalImages, Parts):
                 encode_config(config),
                 fill=lambda directory: make_writable_layer(directory, layers),
             )
+        self._configs[container] = config
         self.emit("create", record)
         return container
 

@@ -1,7 +1,9 @@
 """What is kept on disk of a container: its record, how its attempts ended, and the index of both in memory.
 
     <lib>/containers/<id>/
-      container.json   Record: what was asked for, and how often it was started    written by the manager
+      container.json   Record: what was asked for                                  written by the manager
+      attempt          a link that leads to "<attempt>:<boot id>": how often it was started, and in which boot the last
+                       time; without it container.json knows                       written by the manager
       config.json      the OCI spec made of it                                     written by the manager
       exit.json        how the last attempt's process ended                        written by the keeper
       ended.json       Ending: what the manager added (OOM kills, a failed launch) written by the manager
@@ -28,7 +30,7 @@ import msgspec
 from runtime.api import ContainerId, ContainerRequest, Mount
 from runtime.documents import VERSION, DocumentDamaged, encode, read_document
 from runtime.errors import AlreadyExists, NotFound
-from runtime.linux.files import sync_directory, sync_file, write_atomic
+from runtime.linux.files import link_atomic, sync_directory, sync_file, write_atomic
 from runtime.paths import Paths
 
 log = logging.getLogger(__name__)
@@ -82,6 +84,18 @@ for _kind in (Record, KeeperExit, Ending):
     msgspec.json.Decoder(_kind)
 
 
+ATTEMPT_LINK = "attempt"
+
+
+def _with_attempt(record: Record, link: Path) -> Record:
+    """Return the record with the last attempt, which its link tells, if it has one."""
+    try:
+        attempt, _, boot_id = str(link.readlink()).partition(":")
+        return msgspec.structs.replace(record, attempt=int(attempt), boot_id=boot_id)
+    except (OSError, ValueError):
+        return record
+
+
 class Records:
     """The containers of one instance. One writer (the manager); safe to use from several threads."""
 
@@ -109,6 +123,7 @@ class Records:
             return
         if record is None:
             return
+        record = _with_attempt(record, directory / ATTEMPT_LINK)
         self._by_id[record.id] = record
         try:
             ending = read_document(directory / "ended.json", Ending)
@@ -167,9 +182,14 @@ class Records:
         write_atomic(str(fresh / "container.json"), encode(record), fsync=True)
 
     def update(self, record: Record) -> None:
-        """Replace its record on disk and here."""
-        path = self.directory(record.id) / "container.json"
-        write_atomic(str(path), encode(record), fsync=False)
+        """Replace its record on disk and here. Of one that was only counted up no more than that is written."""
+        directory = self.directory(record.id)
+        before = self.get(record.id)
+        counted = msgspec.structs.replace(before, attempt=record.attempt, boot_id=record.boot_id)
+        if record != counted:
+            write_atomic(str(directory / "container.json"), encode(record), fsync=False)
+        if counted != before:
+            link_atomic(str(directory / ATTEMPT_LINK), f"{record.attempt}:{record.boot_id}")
         with self._lock:
             self._by_id[record.id] = record
 

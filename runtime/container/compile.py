@@ -9,6 +9,7 @@ from __future__ import annotations
 import posixpath
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from types import MappingProxyType
 
 from runtime.api import HostFacts
@@ -530,13 +531,14 @@ def _capability_sets(wanted: Capabilities, facts: HostFacts) -> Sequence[str]:
     )
 
 
-def _capability_names(names: Sequence[str], where: str) -> set[str]:
+@lru_cache(maxsize=64)
+def _capability_names(names: tuple[str, ...], where: str) -> frozenset[str]:
     short = {name.removeprefix("CAP_") for name in names}
     try:
         caps.mask_of(tuple(short))
     except ValueError as error:
         raise InvalidSpec(f"process.capabilities.{where}", str(error)) from None
-    return short
+    return frozenset(short)
 
 
 def _environment(process: Process) -> Iterator[str]:

@@ -5,8 +5,8 @@ OCI runtime-spec, config.md §Linux mount options; mount(8) says what each means
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from runtime.container.program import PROPAGATIONS
 from runtime.errors import InvalidSpec
@@ -75,8 +75,9 @@ class MountOptions:
     """For the file system."""
 
 
-def sort_out(options: Sequence[str], *, is_bind: bool, where: str) -> MountOptions:
-    """Return what they say. Raises InvalidSpec for one that cannot be."""
+@lru_cache(maxsize=256)
+def sort_out(options: tuple[str, ...], *, is_bind: bool, where: str) -> MountOptions:
+    """Return what they say, worked out once: most mounts are alike. Raises InvalidSpec for one that cannot be."""
     is_set: dict[str, bool] = {}
     propagation = ""
     rest: list[str] = []

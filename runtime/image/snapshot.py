@@ -46,6 +46,11 @@ class LayerRecord(msgspec.Struct, frozen=True, kw_only=True):
 msgspec.json.Decoder(LayerRecord)
 
 
+def is_unpacked(link: str) -> bool:
+    """Whether the layer at a path that `Layers.link` has given is there still."""
+    return os.path.exists(f"{link}/../layer.json")
+
+
 class Layers:
     """The unpacked layers of one instance. Any number of processes may use it at once."""
 

@@ -37,7 +37,7 @@ from runtime.image.files import (
 from runtime.image.limits import DEFAULT_LIMITS, Limits
 from runtime.image.names import annotation_of, names_of, tidy, with_image, without_names
 from runtime.image.reference import parse_reference
-from runtime.image.snapshot import Layers, without_repeats
+from runtime.image.snapshot import Layers, is_unpacked, without_repeats
 from runtime.paths import Paths
 from runtime.spec.image import Descriptor, ImageDocument, Index, Layout, Manifest, decode, encode
 
@@ -52,6 +52,7 @@ class ImageStore:
         self.blobs = Blobs(paths.images)
         self.layers = Layers(paths)
         self._states: dict[str, ImageState] = {}
+        self._layer_dirs: dict[Digest, tuple[str, ...]] = {}
 
     @property
     def images_directory(self) -> Path:
@@ -101,12 +102,17 @@ class ImageStore:
     def layer_dirs(self, image: Digest) -> tuple[str, ...]:
         """Return short paths of the image's unpacked layers, lowest first. Raises NotFound, ImageError.
 
-        A layer that is missing is unpacked again from its blob.
+        A layer that is missing is unpacked again from its blob. What was found once is only seen to be there still.
         """
+        known = self._layer_dirs.get(image)
+        if known is not None and all(map(is_unpacked, known)):
+            return known
         state = self._by_id(image)
         if any(self.layers.record(layer) is None for layer in state.layers):
             self._unpack_again(image)
-        return tuple(self.layers.link(layer) for layer in without_repeats(state.layers))
+        found = tuple(self.layers.link(layer) for layer in without_repeats(state.layers))
+        self._layer_dirs[image] = found
+        return found
 
     def by_annotation(self, key: str, value: str) -> ImageState | None:
         """Return the image that carries this annotation in the index, None when there is none."""
@@ -209,6 +215,7 @@ class ImageStore:
                 if diff_id not in layers:
                     self.layers.remove(diff_id)
         self._states.clear()
+        self._layer_dirs.clear()
         empty_trash(self._paths)
 
     # -- inside --------------------------------------------------------------------------------

@@ -37,6 +37,21 @@ def write_atomic(path: str, data: bytes, *, fsync: bool, mode: int = FILE_MODE) 
         sync_directory(directory)
 
 
+def link_atomic(path: str, target: str) -> None:
+    """Replace the symbolic link at `path`, likewise; only a power cut can undo it. One writer a path.
+
+    For a few bytes: they lie in the inode, while a file that replaces another is put on disk there and then (ext4).
+    """
+    directory, name = os.path.split(path)
+    temporary = os.path.join(directory, f".{name}.{os.getpid()}")
+    try:
+        os.symlink(target, temporary)
+    except FileExistsError:
+        os.unlink(temporary)
+        os.symlink(target, temporary)
+    os.rename(temporary, path)
+
+
 def write_json_atomic(path: str, document: object, *, fsync: bool) -> None:
     """`write_atomic` for a document of plain values (dict, list, str, int, float, bool, None)."""
     write_atomic(path, lightjson.dumps(document) + b"\n", fsync=fsync)

@@ -15,15 +15,22 @@ if TYPE_CHECKING:
 RT_RUNTIME, RT_PERIOD = "cpu.rt_runtime_us", "cpu.rt_period_us"
 
 
-def set_limits(group: str, limits: Limits) -> None:
-    """Set how many CPUs' time the group gets, and its share when there is too little. Raises InvalidSpec."""
+def set_limits(group: str, limits: Limits, *, is_new: bool = False) -> None:
+    """Set how many CPUs' time the group gets, and its share when there is too little. Raises InvalidSpec.
+
+    Of a new group only what is not the kernel's default.
+    """
     quota, period = values.cpu_bandwidth(limits)
-    # The quota is taken away first: a shorter period with the old quota could be more than a parent has.
-    files.write(f"{group}/cpu.cfs_quota_us", "-1")
-    files.write(f"{group}/cpu.cfs_period_us", str(period))
+    shares = values.cpu_shares(limits.cpu_shares)
+    if not is_new:
+        # The quota is taken away first: a shorter period with the old quota could be more than a parent has.
+        files.write(f"{group}/cpu.cfs_quota_us", "-1")
+    if not is_new or period != values.CPU_PERIOD_US:
+        files.write(f"{group}/cpu.cfs_period_us", str(period))
     if quota is not None:
         files.write(f"{group}/cpu.cfs_quota_us", str(quota))
-    files.write(f"{group}/cpu.shares", str(values.cpu_shares(limits.cpu_shares)))
+    if not is_new or shares != values.CPU_SHARES_DEFAULT:
+        files.write(f"{group}/cpu.shares", str(shares))
     _set_realtime(group, limits)
 
 

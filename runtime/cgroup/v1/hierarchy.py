@@ -99,7 +99,7 @@ class V1Group:
         if self.has("pids", wanted=limits.pids is not None, default=True):
             pids.set_limit(groups["pids"], limits.pids)
         if self.has("cpu", wanted=values.says_cpu(limits), default=not is_new):
-            cpu.set_limits(groups["cpu"], limits)
+            cpu.set_limits(groups["cpu"], limits, is_new=is_new)
         if self.has("cpuset", wanted=limits.cpuset is not None, default=not is_new):
             cpuset.set_limit(groups["cpuset"], limits.cpuset)
         if self.has("blkio", wanted=limits.blkio is not None, default=not is_new):
@@ -285,12 +285,11 @@ class V1Hierarchy:
     def _group(self, container_id: str, wanted: Collection[str] = ()) -> V1Group:
         """Return the group; in optional hierarchies only where it is wanted, or there."""
         everywhere = {**self._others, **self._optional, **self._limited}
-        directories = {
-            name: directory_of(
-                container_id, mount=mount, home=self._homes[mount], folder=CONTAINERS
-            )
-            for name, mount in everywhere.items()
+        by_mount = {
+            mount: directory_of(container_id, mount=mount, home=home, folder=CONTAINERS)
+            for mount, home in self._homes.items()
         }
+        directories = {name: by_mount[mount] for name, mount in everywhere.items()}
         optional = {name: directories[name] for name in (*self._optional, *self._others)}
         there = {name for name, path in optional.items() if name in wanted or os.path.isdir(path)}
         paths = {name: directories[name] for name in self._limited}
