@@ -7,7 +7,8 @@
 * a process below one that was there before, is neither pid 1 nor an ancestor of this process, and carries no mark of
   ours: orphans go to ancestors and to pid 1, so nothing of ours can come to be there;
 * a zombie whose parent is pid 1: it is dead and only waits for pid 1's time;
-* the few network namespaces that a manager which was there before keeps ready: a fixture of a wider scope has it.
+* the few network namespaces that a manager which was there before keeps ready: a fixture of a wider scope has it;
+* the few programs for devices that this process keeps loaded.
 
 On a busy machine that is not enough: mounts, links, groups and rules do not say who made them. `Scope.OWN` then keeps
 only what is provably ours: below this process, marked with this run, or named after an instance of this run.
@@ -31,6 +32,11 @@ SETTLE_S = 3.0
 
 READY_NETWORKS = 8
 """So many network namespaces, in which nobody is, a manager may keep ready."""
+
+
+PROGRAM = "anon_inode:bpf-prog"
+KEPT_PROGRAMS = 8
+"""So many device programs a manager may keep loaded."""
 
 
 class Scope(StrEnum):
@@ -80,7 +86,7 @@ def diff(
 ) -> tuple[str, ...]:
     """Return a line for everything that is in `after` and was not in `before`, and for every mount,
     link, rule or group that is gone. Sorted; empty when nothing was left."""
-    after = _without_ready_networks(before, after)
+    after = _without_what_is_kept(before, after)
     processes = _Processes(before, after, ours)
     lines: list[str] = []
     for kind, was, now in (
@@ -126,8 +132,8 @@ def _changes(kind: str, was: Counter[str], now: Counter[str], word: str) -> Iter
         yield f"{kind} {word}: {item}" + (f" ({count} times)" if count > 1 else "")
 
 
-def _without_ready_networks(before: Machine, after: Machine) -> Machine:
-    """Return `after` without the namespaces of a pool, and this process's descriptors of them."""
+def _without_what_is_kept(before: Machine, after: Machine) -> Machine:
+    """Return `after` without the namespaces of a pool, and this process's descriptors of such and of programs."""
     entered = {process.netns for process in after.processes.values()}
     by_holder: dict[ProcessKey, set[int]] = {}
     for inode, (first, *others) in after.netns.items():
@@ -135,6 +141,8 @@ def _without_ready_networks(before: Machine, after: Machine) -> Machine:
             by_holder.setdefault(first, set()).add(inode)
     ready = {inode for held in by_holder.values() if len(held) <= READY_NETWORKS for inode in held}
     names = {f"net:[{inode}]" for inode in ready}
+    if sum(line.endswith(PROGRAM) for line in after.descriptors) <= KEPT_PROGRAMS:
+        names.add(PROGRAM)
     kept = {line: n for line, n in after.descriptors.items() if line.split(" -> ")[1] not in names}
     return replace(
         after,

@@ -20,6 +20,8 @@ from runtime.linux import ebpf
 if TYPE_CHECKING:
     from runtime.spec.config import DeviceRule
 
+KEPT_PROGRAMS = 8
+"""So many are kept loaded, by a descriptor each: most containers have the same."""
 _TYPES = {"b": 1, "c": 2}
 _ACCESS = {"m": 1, "r": 2, "w": 4}
 _EVERY_ACCESS = 7
@@ -31,13 +33,11 @@ _IF_OTHER, _IF_ANY_BIT, _JUMP, _EXIT = 0x56, 0x45, 0x05, 0x95
 
 def set_rules(group: str, rules: Sequence[DeviceRule]) -> None:
     """Let the group use what these rules allow, and nothing else. Raises InvalidSpec, KernelRefused."""
-    program = ebpf.load_device_program(compile_rules(tuple(rules)))
+    program = _loaded(tuple(rules))
     try:
-        ebpf.attach_device_program(program, group)
+        ebpf.attach_device_program(program.fd, group)
     except OSError as error:
         raise files.refused(error, step="limit devices of", syscall="bpf", path=group) from error
-    finally:
-        os.close(program)
 
 
 def allows_everything(rules: Sequence[DeviceRule]) -> bool:
@@ -49,6 +49,26 @@ def allows_everything(rules: Sequence[DeviceRule]) -> bool:
         last.type in (None, "a") and _number(last.major) is None and _number(last.minor) is None
     )
     return is_any and access_bits(last) == _EVERY_ACCESS
+
+
+class _Program:
+    """A loaded program. Its descriptor goes with the last who knows it: a thread may use one that is kept no more."""
+
+    __slots__ = ("fd",)
+
+    def __init__(self, code: bytes) -> None:
+        self.fd = -1
+        self.fd = ebpf.load_device_program(code)
+
+    def __del__(self) -> None:
+        if self.fd >= 0:
+            os.close(self.fd)
+
+
+@lru_cache(maxsize=KEPT_PROGRAMS)
+def _loaded(rules: tuple[DeviceRule, ...]) -> _Program:
+    """Return these rules' program, checked by the kernel once: any number of groups may have it."""
+    return _Program(compile_rules(rules))
 
 
 @lru_cache(maxsize=32)
