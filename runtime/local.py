@@ -65,6 +65,7 @@ from runtime.parts import Parts
 from runtime.paths import Paths
 from runtime.processes import Live, LocalProcesses
 from runtime.records import Ending, KeeperExit, Record, Records
+from runtime.settling import Settler
 from runtime.spec.config import OciConfig, decode_config, encode_config
 from runtime.starting import start_keeper
 from runtime.state import state_of
@@ -115,6 +116,7 @@ class LocalRuntime(LocalImages, Parts):
         """Those to whom we have sent a SIGKILL in this attempt."""
         self._closing = False
         self._follower = Follower()
+        self._settler = Settler(self._settle)
         self._keeper = KeeperClient(
             paths,
             on_exit=lambda report: self._follower.put(lambda: self._on_exit(report)),
@@ -451,14 +453,14 @@ class LocalRuntime(LocalImages, Parts):
         if ending.oom_kills:
             self.emit("oom", record)
         self.emit("die", record, exitCode=str(ended.code))
-        self._follower.put(lambda: self._settle(record))
+        self._settler.put(record.id)
 
-    def _settle(self, record: Record) -> None:
-        """Have on disk how it ended: behind the ends that are to be told."""
+    def _settle(self, container: str) -> None:
+        """Have on disk how it ended: nobody who is told of an end waits for that."""
         try:
-            self._records.settle(record.id)
+            self._records.settle(ContainerId(container))
         except OSError as error:
-            log.warning("how %s ended may not outlive a power cut: %s", record.request.name, error)
+            log.warning("how %s ended may not outlive a power cut: %s", container[:12], error)
 
     def _note_end(self, record: Record, ending: Ending) -> None:
         """Write down how it ended. A disk that refuses keeps nothing from being over: the keeper's report is enough."""
@@ -575,6 +577,7 @@ class LocalRuntime(LocalImages, Parts):
     def close(self) -> None:
         self._closing = True
         self._follower.end()
+        self._settler.settle_all()
         self._networks.close()
         self._keeper.close()
 
