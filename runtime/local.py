@@ -266,6 +266,7 @@ class LocalRuntime(LocalImages, Parts):
             raise  # it may run: the next keeper knows
         except RuntimeFault as error:
             try:
+                group.kill()  # a launcher that was killed may have left somebody
                 group.remove()
             except RuntimeFault as second:
                 error.add_note(f"and then: {second}")

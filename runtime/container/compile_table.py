@@ -40,12 +40,13 @@ def with_table(program: bytes, ops: Sequence[Op], flags: int, facts: HostFacts) 
     own = [op for op in ops if not group or op != ["join_cgroup", f"{group}/{PROCS}"]]
     if not _SUPPORTED.issuperset(str(op[0]) for op in own):
         return program
+    clone = flags | (ns.CLONE_INTO_CGROUP if group else 0)
     try:
         shape, values = _taken_apart(own, facts.kernel)
-        fixed = _fixed(shape, facts.architecture, facts.kernel)
+        fixed = _fixed(shape, clone, facts.architecture, facts.kernel)
     except (Unsupported, OverflowError):
         return program
-    return fixed.fill(values, flags=flags, group=group, program=program) or program
+    return fixed.fill(values, group=group, program=program) or program
 
 
 _Shape: TypeAlias = tuple[tuple[str, tuple[object, ...]], ...]
@@ -69,10 +70,10 @@ def _taken_apart(ops: Sequence[Op], kernel: tuple[int, int]) -> tuple[_Shape, Se
 
 
 @lru_cache(maxsize=_SHAPES)
-def _fixed(shape: _Shape, architecture: str, kernel: tuple[int, int]) -> Fixed:
+def _fixed(shape: _Shape, flags: int, architecture: str, kernel: tuple[int, int]) -> Fixed:
     writer = Writer(syscalls.numbers(architecture))
     steps = Steps(writer, kernel)
-    steps.undumpable()
+    steps.begin(flags)
     for name, arguments in shape:
         ready = arguments if name in _VARYING or name in _RAW else _ready(name, arguments)
         getattr(steps, name)(*ready)

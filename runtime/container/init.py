@@ -13,8 +13,17 @@ from __future__ import annotations
 import _socket
 import os
 
+from runtime.container import wire
 from runtime.container.child import Child, Given
 from runtime.container.program import Prepared, run
+from runtime.container.table_header import (
+    CONTENTS_FD,
+    FREE_FD,
+    GROUP_FD,
+    NETWORK_FD,
+    SYNC_FD,
+    TABLE_FD,
+)
 from runtime.linux import fds, ns, prctl, signals
 
 TYPE_CHECKING = False
@@ -32,6 +41,10 @@ _SIGNALS = tuple(_signal.valid_signals())
 _SETTABLE = tuple(number for number in _SIGNALS if number not in (_signal.SIGKILL, _signal.SIGSTOP))
 
 
+class LauncherLost(Exception):
+    """A table machine was killed, and nobody knows whether it had made the container's process."""
+
+
 class Launched:
     """A child on its way. The caller owns both descriptors.
 
@@ -39,9 +52,13 @@ class Launched:
     end of file: at execve, or at death. After CHILD it is another process that goes on; this one is at its end.
     """
 
-    __slots__ = ("pid", "pidfd", "sync_fd")
+    __slots__ = ("early", "pid", "pidfd", "sync_fd")
 
-    def __init__(self, pid: int, pidfd: int, sync_fd: int) -> None:
+    def __init__(
+        self, pid: int, pidfd: int, sync_fd: int, early: tuple[tuple[bytes, int], ...] = ()
+    ) -> None:
+        self.early = early
+        """Frames that have been received from `sync_fd` already, each with its sender's pid."""
         self.pid = pid
         self.pidfd = pidfd
         self.sync_fd = sync_fd
@@ -70,48 +87,74 @@ def launch(prepared: Prepared, stdio: tuple[int, int, int], given: Given | None 
 
 
 def launch_table(
-    table: Table, document: int, machine: int, stdio: tuple[int, int, int], *, network: int = -1
+    table: Table, document: int, machine: int, stdio: tuple[int, int, int], given: Given
 ) -> Launched:
-    """Clone a child that executes the table machine on the table in the memfd `document`; return at once.
+    """Spawn the table machine on the table in the memfd `document`; return when the container's process is made.
 
-    `network` is the namespace that the table joins, if it does; `machine` is a sealed memfd with the machine. Raises
-    OSError where there can be no such child: also where it cannot be born in its group.
+    `given` is what the table uses by its number; `machine` is a sealed memfd with the machine. Raises OSError where
+    there can be no such process: also where it cannot be born in its group; LauncherLost.
     """
-    group = os.open(table.group, os.O_RDONLY | os.O_DIRECTORY) if table.group else -1
+    wanted = {0: stdio[0], 1: stdio[1], 2: stdio[2], TABLE_FD: document}
+    for number, fd in ((CONTENTS_FD, given.contents), (NETWORK_FD, given.network)):
+        if fd >= 0:
+            wanted[number] = fd
+    ours, theirs = _handshake()
     try:
-        ours, theirs = _handshake()
-        mask = _signal.pthread_sigmask(_signal.SIG_SETMASK, _SIGNALS)
+        wanted[SYNC_FD] = theirs.fileno()
+        if table.group:
+            wanted[GROUP_FD] = os.open(table.group, os.O_RDONLY | os.O_DIRECTORY)
         try:
-            pid, pidfd = ns.clone(table.flags, group)
-            if pid == 0:
-                given = (*stdio, theirs.fileno(), document, *((network,) if network >= 0 else ()))
-                _become_machine(given, machine)
-        except BaseException:
-            ours.close()
-            raise
+            spawned = _spawn(machine, wanted)
         finally:
-            _signal.pthread_sigmask(_signal.SIG_SETMASK, mask)
             theirs.close()
-    finally:
-        if group >= 0:
-            os.close(group)
-    return Launched(pid, pidfd, ours.detach())
+            if table.group:
+                os.close(wanted[GROUP_FD])
+        try:
+            pid, early = _hear_of_child(ours, spawned)
+        finally:
+            os.waitpid(spawned, 0)  # it has said its last
+        return Launched(pid, os.pidfd_open(pid), ours.detach(), early)
+    except BaseException:
+        ours.close()
+        raise
 
 
-def _become_machine(fds_from_0: tuple[int, ...], machine: int) -> None:
-    """Execute the machine with these descriptors as its 0, 1, 2, …: never comes back."""
+def _hear_of_child(
+    handshake: _socket.socket, maker: int
+) -> tuple[int, tuple[tuple[bytes, int], ...]]:
+    """Return the pid of the process that goes on, and what that has said already: it may be faster than its maker."""
+    early: list[tuple[bytes, int]] = []
+    while True:
+        frame, got, sender = fds.receive_from(handshake, wire.MAX_FRAME)
+        fds.close_all(got)
+        if not frame:
+            raise LauncherLost
+        if sender != maker:
+            early.append((frame, sender))
+            continue
+        tag, _, number, _ = wire.decode(frame)
+        if tag == wire.CHILD:
+            return number, tuple(early)
+        raise OSError(number, os.strerror(number))
+
+
+def _spawn(machine: int, wanted: dict[int, int]) -> int:
+    """Execute the machine with these descriptors at these numbers, without a copy of us: vfork(2). Return its pid."""
+    # What lies where another is to be would be lost; each is moved out of the way first.
+    moved = {number: fds.duplicate_above(fd, FREE_FD) for number, fd in wanted.items()}
+    actions = [(os.POSIX_SPAWN_DUP2, fd, number) for number, fd in moved.items()]
+    ignored = [each for each in _SETTABLE if _signal.getsignal(each) == _signal.SIG_IGN]
     try:
-        os.setsid()
-        os.umask(0)
-        high = [fds.duplicate_above(fd, 16) for fd in fds_from_0]
-        machine = fds.duplicate_above(machine, 16)
-        for number, fd in enumerate(high):
-            os.dup2(fd, number)
-        fds.cloexec_range(len(high))
-        _reset_signals()
-        os.execve(machine, ("trice-init",), {})
+        return os.posix_spawn(
+            f"/proc/self/fd/{machine}",
+            ("trice-init",),
+            {},
+            file_actions=actions,
+            setsigmask=(),
+            setsigdef=ignored,
+        )
     finally:
-        os._exit(EXIT_FAILED)
+        fds.close_all(moved.values())
 
 
 def _handshake() -> tuple[_socket.socket, _socket.socket]:

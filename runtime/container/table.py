@@ -2,7 +2,7 @@
 
     header │ cells │ fixed data │ rows │ varying data │ the launch program        mapped at BASE, privately
 
-A row is a system call, or one of five words of the machine's own, with six arguments: a number, the result of an
+A row is a system call, or one of six words of the machine's own, with six arguments: a number, the result of an
 earlier row, or the u64 at an address. What an error does is said in each row: end everything (who launches does it in
 the plain way then), or skip some rows. Pointers are absolute.
 
@@ -19,11 +19,14 @@ from typing import TypeAlias
 
 from runtime.container.table_header import (
     BASE,
+    GROUP_FD,
     HEADER,
     MAGIC,
     ROOM,
 )
+from runtime.linux import ns
 
+_CLONE_PARENT = 0x8000
 SCRATCH = 0x30000000
 WHO = SCRATCH
 """What the word USER finds: uid, gid, number of groups (u64 each), then the groups (u32)."""
@@ -35,7 +38,7 @@ STATUS = SCRATCH + 0x2000
 TEXT, TEXT_SIZE = SCRATCH + 0x4000, 0x1000
 
 WORDS = 0x1000
-CHECK, CHECK_NOT, SET, JUMP, USER = range(WORDS, WORDS + 5)
+CHECK, CHECK_NOT, SET, JUMP, USER, GO_ON = range(WORDS, WORDS + 6)
 BY_IDS, BY_UID, BY_NAME = range(3)
 """How USER looks somebody up."""
 MAX_EXTRA, MAX_NAME = 32, 64
@@ -149,6 +152,15 @@ class Writer:
         )
         self._add(USER, (self.data(wanted),), NO_ERROR, None)
 
+    def go_on(self, flags: int) -> None:
+        """Let a child in new namespaces carry out what follows, as a child of whoever has spawned the machine.
+
+        `flags` are those of clone3(2); with CLONE_INTO_CGROUP the group is at GROUP_FD.
+        """
+        group = GROUP_FD if flags & ns.CLONE_INTO_CGROUP else 0
+        arguments = struct.pack("<11Q", flags | _CLONE_PARENT, *(0,) * 9, group)
+        self._add(GO_ON, (arguments, len(arguments)), NO_ERROR, None)
+
     def here(self, skip: Skip) -> None:
         """Say that `skip` leads to the next row that is added."""
         for row in skip.rows:
@@ -208,12 +220,10 @@ class Fixed:
     count: int
     cells: int
 
-    def fill(
-        self, values: Sequence[Varying], *, flags: int, group: str, program: bytes
-    ) -> bytes | None:
+    def fill(self, values: Sequence[Varying], *, group: str, program: bytes) -> bytes | None:
         """Return the table with these values in its cells; None if it is too long.
 
-        `flags` and `group` are what it is to be cloned with, `program` is the plain way.
+        `group` is the directory of the v2 group that it is to be born in, `program` is the plain way.
         """
         if len(values) != self.cells:
             raise ValueError(f"{len(values)} values for {self.cells} cells")
@@ -224,7 +234,7 @@ class Fixed:
         group_at = len(data)
         data += folder
         HEADER.pack_into(
-            data, 0, MAGIC, self.count, self.rows, flags, group_at, len(folder), len(data), len(program),
+            data, 0, MAGIC, self.count, self.rows, group_at, len(folder), len(data), len(program),
         )  # fmt: skip
         data += program
         return bytes(data) if len(data) <= ROOM else None

@@ -12,22 +12,22 @@ BASE = 0x20000000
 """Where the machine maps a table."""
 ROOM = 8 << 20
 """Bytes of the longest table."""
-SYNC_FD, TABLE_FD, NETWORK_FD = 3, 4, 5
-"""The machine's descriptors: stdio, then the handshake, the table, and the network namespace that it may join."""
+SYNC_FD, TABLE_FD, GROUP_FD, CONTENTS_FD, NETWORK_FD, FREE_FD = range(3, 9)
+"""The machine's descriptors, after stdio: the handshake, the table, the directory of the v2 group that it makes its
+child in, and what a launch is given, each where there is one; from FREE_FD on there are none."""
 
-HEADER = _struct.Struct("<8sIIQIIII")
-"""Magic, number of rows, their offset, flags of clone3; offset and length of the group's directory, of the program."""
+HEADER = _struct.Struct("<8sIIIIII")
+"""Magic, number of rows, their offset; offset and length of the group's directory, of the program."""
 
 
 class Table:
     """What is asked of who launches a table."""
 
-    __slots__ = ("flags", "group")
+    __slots__ = ("group",)
 
-    def __init__(self, flags: int, group: str) -> None:
-        self.flags = flags
+    def __init__(self, group: str) -> None:
         self.group = group
-        """The directory of the v2 group that it must be cloned into; empty where there is none."""
+        """The directory of the v2 group that the container is to be born in; empty where there is none."""
 
 
 def table_in(fd: int) -> Table | None:
@@ -35,8 +35,8 @@ def table_in(fd: int) -> Table | None:
     head = os.pread(fd, HEADER.size, 0)
     if not head.startswith(MAGIC) or not is_sealed(fd):
         return None
-    _, _, _, flags, group, length, _, _ = HEADER.unpack(head)
-    return Table(flags, os.pread(fd, length, group).decode())
+    _, _, _, group, length, _, _ = HEADER.unpack(head)
+    return Table(os.pread(fd, length, group).decode())
 
 
 def plain_part(document: bytes) -> bytes:

@@ -14,8 +14,8 @@ from stat import S_IFCHR, S_IFDIR, S_IFIFO, S_IFREG, S_IFSOCK
 
 from runtime.container import table, wire
 from runtime.container.table import ABSENT, ANY, INVALID, Cell, Result, Skip, Writer
-from runtime.container.table_header import NETWORK_FD, SYNC_FD
-from runtime.linux import caps, mount, ns, prctl, seccomp
+from runtime.container.table_header import FREE_FD, GROUP_FD, NETWORK_FD, SYNC_FD
+from runtime.linux import caps, mount, ns, prctl, seccomp, signals
 from runtime.linux.libc import AT_EMPTY_PATH, AT_FDCWD, AT_RECURSIVE
 from runtime.linux.openat2 import (
     RESOLVE_IN_ROOT,
@@ -124,6 +124,17 @@ class Steps:
         self._w.check_not(table.STATUS, _U64, mount.PROC_SUPER_MAGIC)
 
     # ------------------------------------------------------------------ groups and namespaces
+
+    def begin(self, flags: int) -> None:
+        """Become the container's first process, with nothing of the caller's but what it has been given."""
+        self._w.go_on(flags)
+        self.undumpable()
+        self._w.call("setsid")
+        self._w.call("umask", 0)
+        self._w.call("close", GROUP_FD, on=ANY)
+        self._w.call("close_range", FREE_FD, _U32, 0)
+        for number in signals.RESERVED:  # a spawned process may have them ignored
+            self._w.call("rt_sigaction", number, bytes(64), 0, 8)
 
     def join_cgroup(self) -> None:
         file = self._w.call("openat", AT_FDCWD, self._w.cell(), os.O_WRONLY | os.O_CLOEXEC)

@@ -7,6 +7,7 @@
       │ ─── HOOKS ──────────────────────────► │   it may go on
       │ ◄── CHILD(pid) + pidfd ─────────────── │   op "enter_pids": who goes on from here; the sender leaves
       │ ◄── READY ─────────────────────────── │   op "ready": all is set up
+      │ ◄── CHILD(pid) ─────────────────────── │   who goes on from here; the sender leaves
       │ ◄── BAIL(row, errno) ───────────────── │   a table did not go as it says; it exits
       │ ◄── end of file ──────────────────────│   execve succeeded: CLOEXEC closed the socket
 

@@ -74,6 +74,8 @@ class Handshake:
         self.is_over = False
         """Nothing more will come: it runs, or `failure` says why not."""
         self.terminal = -1
+        for frame, sender in launched.early:
+            self._understand(frame, (), sender)
 
     @property
     def fd(self) -> int:

@@ -149,16 +149,20 @@ class Spawner:
         table = table_in(program_fd)
         if table is None or self._open_machine() < 0:
             return None
-        kept = None
         try:
             kept = Kept(program_fd, given, ends)
-            launched = init.launch_table(
-                table, program_fd, self._machine, ends, network=given.network
-            )
         except OSError:
-            if kept is not None:
-                kept.close()
+            return None
+        try:
+            launched = init.launch_table(table, program_fd, self._machine, ends, given)
+        except OSError:
+            kept.close()
             return None  # the plain way may do, or tells why not
+        except init.LauncherLost:
+            kept.close()
+            close_all(ends)
+            container.close()
+            raise StartFailed("start the container", 0, "its launcher was killed") from None
         self.ways["table"] += 1
         return self._launched(container, launched, None, kept)
 

@@ -69,7 +69,7 @@ NO_CLOSE = (
         "",
     ),
 )
-STEPS, LAUNCH = "runtime/container/table_steps.py", "runtime/container/init.py"
+STEPS = "runtime/container/table_steps.py"
 TABLE_NO_CLOSE = (
     (STEPS, '        self._w.call("close_range", SYNC_FD + 1, _U32, 0)\n', ""),
     (
@@ -77,7 +77,7 @@ TABLE_NO_CLOSE = (
         '"close_range", SYNC_FD, _U32, _CLOSE_ON_EXEC)',
         '"close_range", SYNC_FD, SYNC_FD, _CLOSE_ON_EXEC)',
     ),
-    (LAUNCH, "        fds.cloexec_range(len(high))\n", ""),
+    (STEPS, '        self._w.call("close_range", FREE_FD, _U32, 0)\n', ""),
 )
 FOLLOW_MAGIC = (
     (

@@ -5,18 +5,27 @@ Nothing here reads trice's own files.
 
 from __future__ import annotations
 
+import os
 import re
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
 from tests.support.machine import homes
 
 
+def _procs_files(home: Path) -> Iterator[Path]:
+    """Yield the cgroup.procs of all groups from `home` down; one that goes away meanwhile is no error."""
+    for folder, _, names in os.walk(home):
+        if "cgroup.procs" in names:
+            yield Path(folder, "cgroup.procs")
+
+
 def pids_of_instance(name: str) -> frozenset[int]:
     """Return the pids of everything in the instance's groups, its keeper and manager too."""
     found: set[int] = set()
     for home in homes(name):
-        for file in home.rglob("cgroup.procs"):
+        for file in _procs_files(home):
             with suppress(OSError):
                 found.update(int(line) for line in file.read_text().split())
     return frozenset(found)

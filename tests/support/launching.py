@@ -244,12 +244,13 @@ def _go(document: bytes, contents: int, way: str) -> dict[str, object]:
         way = PLAIN if way == TABLE else way
     else:
         image = machine.sealed_image(-1)
-        launched = init.launch_table(table, memfd, image, (null, out[1], err[1]))
+        given = Given(contents=contents)
+        launched = init.launch_table(table, memfd, image, (null, out[1], err[1]), given)
         os.close(image)
     os.close(memfd)
     for fd in (null, out[1], err[1]):
         os.close(fd)
-    frames: list[bytes] = []
+    frames: list[bytes] = [frame for frame, _ in launched.early]
     masters: list[int] = []
     with socket.socket(fileno=os.dup(launched.sync_fd)) as sync:
         while frame := _frame(sync, masters):

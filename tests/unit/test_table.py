@@ -15,7 +15,8 @@ from runtime.api import HostFacts
 from runtime.container import compile_table, machine, program, table
 from runtime.container.compile import Rootfs, compile_program
 from runtime.container.table import ANY, Cell, Skip, Writer
-from runtime.container.table_header import BASE, HEADER, MAGIC, plain_part
+from runtime.container.table_header import BASE, GROUP_FD, HEADER, MAGIC, plain_part
+from runtime.linux import ns
 from runtime.spec.config import OciConfig
 from tests.support.launching import REPOSITORY, a_config
 
@@ -31,6 +32,7 @@ FACTS = HostFacts(
     has_openat2=True,
     boot_id="boot",
 )
+CLONE_PARENT = 0x8000
 ROW = struct.Struct("<II6Qq")
 NUMBERS = {"one": 1, "two": 2}
 
@@ -61,7 +63,7 @@ def test_a_row_says_where_its_errors_lead() -> None:
     writer.jump(end := Skip())
     writer.call("two")
     writer.here(end)
-    document = writer.fixed().fill([], flags=5, group="/g", program=b"{}")
+    document = writer.fixed().fill([], group="/g", program=b"{}")
     assert document is not None
     rows = rows_of(document)
     assert [(op, how >> 12 & 3, how >> 16) for op, how, _ in rows] == [
@@ -75,7 +77,7 @@ def test_a_row_says_where_its_errors_lead() -> None:
 def test_cells_hold_numbers_texts_and_lists() -> None:
     writer = Writer(NUMBERS)
     cells = [writer.cell() for _ in range(3)]
-    document = writer.fixed().fill([7, "text", ("one", 9)], flags=0, group="", program=b"")
+    document = writer.fixed().fill([7, "text", ("one", 9)], group="", program=b"")
     assert document is not None
     number, text, pointers = struct.unpack_from("<3Q", document, cells[0].address - BASE)
     assert number == 7
@@ -84,7 +86,7 @@ def test_cells_hold_numbers_texts_and_lists() -> None:
     assert document[first - BASE :].startswith(b"one\0")
     assert (second, end) == (9, 0)
     with pytest.raises(ValueError, match="2 values for 3 cells"):
-        writer.fixed().fill([1, 2], flags=0, group="", program=b"")
+        writer.fixed().fill([1, 2], group="", program=b"")
 
 
 def test_the_program_behind_a_table_is_the_one_without() -> None:
@@ -99,9 +101,13 @@ def test_the_program_behind_a_table_is_the_one_without() -> None:
 
 def test_the_group_is_what_it_is_born_in_and_no_row_joins_it() -> None:
     document = compiled(a_config("sh"))
-    *_, flags, at, length, _, _ = HEADER.unpack_from(document)
+    *_, at, length, _, _ = HEADER.unpack_from(document)
     assert document[at : at + length] == b"/sys/fs/cgroup/trice/a"
-    assert flags == json.loads(plain_part(document))["flags"]
+    op, _, (arguments, size, *_) = rows_of(document)[0]
+    assert (op, size) == (table.GO_ON, 88)
+    clone = struct.unpack_from("<11Q", document, arguments - BASE)
+    flags = json.loads(plain_part(document))["flags"]
+    assert clone == (flags | ns.CLONE_INTO_CGROUP | CLONE_PARENT, *(0,) * 9, GROUP_FD)
     assert document.count(b"/sys/fs/cgroup/trice/a/cgroup.procs") == plain_part(document).count(
         b"/sys/fs/cgroup/trice/a/cgroup.procs"
     )

@@ -1,8 +1,11 @@
-/* The table machine: a container's first process carries its launch out as a table of system calls.
+/* The table machine: it carries a container's launch out as a table of system calls.
 
    A fork of the keeper pays for every page of Python that it touches; this program is two pages. It has no libc, no
    decisions of its own and no words: whatever does not go as the table says ends it, with a BAIL frame on the
    handshake, and the keeper launches the container again in the plain way, which can tell why.
+
+   The keeper spawns it (vfork and exec: nothing of the keeper is copied); it makes a child in the container's namespaces
+   and group, beside itself, which carries out all the rest.
 
    fd 3 is the handshake, fd 4 the table (a sealed memfd): runtime/container/table.py writes it and draws it.
    Built by .ci/build-machine; tests/unit/test_machine_build.py holds the built files to this source. */
@@ -29,7 +32,7 @@ typedef long s64;
 #define FILE_SIZE 0x10000 /* a longer file is for the plain way */
 
 #define SYSTEM_CALLS 0x1000 /* below: the number of a system call */
-enum { CHECK = SYSTEM_CALLS, CHECK_NOT, SET, JUMP, USER };
+enum { CHECK = SYSTEM_CALLS, CHECK_NOT, SET, JUMP, USER, GO_ON };
 
 /* how: two bits an argument, then what an error does, then how many rows are skipped for it. */
 enum { PLAIN, RESULT, LOAD };               /* as it is; the result of that row; the u64 at that address */
@@ -37,6 +40,7 @@ enum { NO_ERROR, ABSENT, INVALID, ANY };    /* which errors skip: none, ENOENT a
 #define ENOENT 2
 #define ENOTDIR 20
 #define EINVAL 22
+#define TAG_CHILD 5
 #define TAG_BAIL 6
 
 struct row {
@@ -65,7 +69,7 @@ struct wanted {
 
 #ifdef __x86_64__
 enum { sys_read = 0, sys_write = 1, sys_close = 3, sys_mmap = 9, sys_exit_group = 231, sys_openat = 257,
-       sys_statx = 332 };
+       sys_statx = 332, sys_clone3 = 435 };
 static s64 call(s64 number, u64 a, u64 b, u64 c, u64 d, u64 e, u64 f)
 {
     register u64 r10 __asm__("r10") = d, r8 __asm__("r8") = e, r9 __asm__("r9") = f;
@@ -76,7 +80,7 @@ static s64 call(s64 number, u64 a, u64 b, u64 c, u64 d, u64 e, u64 f)
 }
 #else
 enum { sys_read = 63, sys_write = 64, sys_close = 57, sys_mmap = 222, sys_exit_group = 94, sys_openat = 56,
-       sys_statx = 291 };
+       sys_statx = 291, sys_clone3 = 435 };
 static s64 call(s64 number, u64 a, u64 b, u64 c, u64 d, u64 e, u64 f)
 {
     register u64 x8 __asm__("x8") = number, x0 __asm__("x0") = a, x1 __asm__("x1") = b, x2 __asm__("x2") = c,
@@ -88,13 +92,29 @@ static s64 call(s64 number, u64 a, u64 b, u64 c, u64 d, u64 e, u64 f)
 
 static u32 at; /* the row that is being carried out */
 
-static void __attribute__((noreturn)) bail(u32 error)
+/* Say one thing on the handshake (runtime/container/wire.py), and end. */
+static void __attribute__((noreturn)) leave(u32 tag, u32 row, u32 number, u32 code)
 {
-    u8 frame[7] = {TAG_BAIL, at, at >> 8, error, error >> 8, 0, 0};
+    u8 frame[7] = {tag, row, row >> 8, number, number >> 8, number >> 16, number >> 24};
 
     call(sys_write, SYNC, (u64)frame, sizeof frame, 0, 0, 0);
     for (;;)
-        call(sys_exit_group, 127, 0, 0, 0, 0, 0);
+        call(sys_exit_group, code, 0, 0, 0, 0, 0);
+}
+
+static void __attribute__((noreturn)) bail(u32 error)
+{
+    leave(TAG_BAIL, at, error, 127);
+}
+
+/* Let a child go on from here, in namespaces and a group of its own, and tell who it is. */
+static u32 go_on(u64 arguments, u64 size)
+{
+    s64 pid = call(sys_clone3, arguments, size, 0, 0, 0, 0);
+
+    if (pid > 0)
+        leave(TAG_CHILD, 0, pid, 0);
+    return -pid;
 }
 
 /* Read one of the container's files: 0 bytes when there is none. Only plain text in orderly lines is for us. */
@@ -311,6 +331,8 @@ static u32 carry_out(struct row *rows, struct row *row)
     case USER:
         become_known((struct wanted *)a[0]);
         return 0;
+    case GO_ON:
+        return go_on(a[0], a[1]);
     default:
         row->result = call(row->op, a[0], a[1], a[2], a[3], a[4], a[5]);
         return row->result < 0 && row->result > -4096 ? -row->result : 0;
