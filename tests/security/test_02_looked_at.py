@@ -87,9 +87,9 @@ with live(root, extra=python_files() | {"looker.py": looker.encode()}) as box:
 EARLY_EXEC = (
     (
         "runtime/container/steps_join.py",
-        "    ns.setns(child.target, flags)\n",
-        "    ns.setns(child.target, ns.CLONE_NEWPID)\n    enter_pids(child)\n    __import__('time').sleep(0.05)\n"
-        "    ns.setns(child.target, flags & ~ns.CLONE_NEWPID)\n",
+        "    ns.setns(child.given.target, flags)\n",
+        "    ns.setns(child.given.target, ns.CLONE_NEWPID)\n    enter_pids(child)\n    __import__('time').sleep(0.05)\n"
+        "    ns.setns(child.given.target, flags & ~ns.CLONE_NEWPID)\n",
     ),
     (
         "runtime/container/exec.py",
