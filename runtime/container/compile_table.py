@@ -16,8 +16,8 @@ from runtime.container import table
 from runtime.container.program import OPERATIONS, group_of
 from runtime.container.steps_mount import PROCS
 from runtime.container.steps_process import DEFAULT_PATH
-from runtime.container.table import Fixed, Varying, Writer
-from runtime.container.table_steps import Steps, Unsupported
+from runtime.container.table import Fixed, Unsupported, Varying, Writer, text_bytes
+from runtime.container.table_steps import Steps
 from runtime.linux import ns, syscalls
 
 if TYPE_CHECKING:
@@ -44,9 +44,9 @@ def with_table(program: bytes, ops: Sequence[Op], flags: int, facts: HostFacts) 
     try:
         shape, values = _taken_apart(own, facts.kernel)
         fixed = _fixed(shape, clone, facts.architecture, facts.kernel)
-    except (Unsupported, OverflowError):
+        return fixed.fill(values, group=group, program=program)
+    except Unsupported:
         return program
-    return fixed.fill(values, group=group, program=program) or program
 
 
 _Shape: TypeAlias = tuple[tuple[str, tuple[object, ...]], ...]
@@ -122,7 +122,7 @@ def _text(_variables: object, _kernel: object, text: str) -> Iterator[Varying]:
 
 def _name(_variables: object, _kernel: object, text: str) -> Iterator[Varying]:
     yield text
-    yield len(text.encode())
+    yield len(text_bytes(text)) - 1
 
 
 def _namespace(
@@ -147,7 +147,7 @@ def _overlay(
         yield from lower
         return
     data = f"lowerdir={':'.join(lower)},upperdir={upper},workdir={work}"
-    if len(data.encode()) >= _PAGE:
+    if len(text_bytes(data)) > _PAGE:
         raise Unsupported("more layers than fit")
     yield data
 

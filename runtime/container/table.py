@@ -12,6 +12,7 @@ they are written once; what differs from one to the next is reached through the 
 
 from __future__ import annotations
 
+import os
 import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -57,6 +58,10 @@ _WANTED = struct.Struct(f"<6I{MAX_EXTRA}I{MAX_NAME}s")
 _U64 = 0xFFFFFFFFFFFFFFFF
 
 
+class Unsupported(Exception):
+    """No table can say this: it is for the plain way."""
+
+
 @dataclass(frozen=True, slots=True)
 class Result:
     """What an earlier row has returned."""
@@ -100,7 +105,7 @@ class Writer:
         """Return the next of the values that differ from one container to the next, in the order of `fill`."""
         self._cells += 1
         if self._cells > MAX_CELLS:
-            raise OverflowError("more varying values than there are cells")
+            raise Unsupported("more varying values than there are cells")
         return Cell(CELLS + 8 * (self._cells - 1))
 
     def room(self) -> int:
@@ -203,7 +208,7 @@ class Writer:
             case Cell(address):
                 return _LOAD, address
             case str():
-                return _PLAIN, self.data(argument.encode() + b"\0")
+                return _PLAIN, self.data(text_bytes(argument))
             case bytes():
                 return _PLAIN, self.data(argument)
             case _:
@@ -220,8 +225,8 @@ class Fixed:
     count: int
     cells: int
 
-    def fill(self, values: Sequence[Varying], *, group: str, program: bytes) -> bytes | None:
-        """Return the table with these values in its cells; None if it is too long.
+    def fill(self, values: Sequence[Varying], *, group: str, program: bytes) -> bytes:
+        """Return the table with these values in its cells. Raises Unsupported.
 
         `group` is the directory of the v2 group that it is to be born in, `program` is the plain way.
         """
@@ -230,14 +235,27 @@ class Fixed:
         data = bytearray(self.image)
         pointers = [_place(data, value) for value in values]
         struct.pack_into(f"<{len(pointers)}Q", data, CELLS - BASE, *pointers)
-        folder = group.encode()
+        folder = os.fsencode(group)
         group_at = len(data)
         data += folder
         HEADER.pack_into(
             data, 0, MAGIC, self.count, self.rows, group_at, len(folder), len(data), len(program),
         )  # fmt: skip
         data += program
-        return bytes(data) if len(data) <= ROOM else None
+        if len(data) > ROOM:
+            raise Unsupported(f"a table of {len(data)} bytes")
+        return bytes(data)
+
+
+def text_bytes(text: str) -> bytes:
+    """Return a text as the kernel takes it: with a zero at its end and none in it. Raises Unsupported."""
+    try:
+        data = os.fsencode(text)
+    except UnicodeEncodeError:
+        raise Unsupported("text that is not Unicode") from None
+    if b"\0" in data:
+        raise Unsupported("text with a zero byte")
+    return data + b"\0"
 
 
 def _place(data: bytearray, value: Varying) -> int:
@@ -245,7 +263,7 @@ def _place(data: bytearray, value: Varying) -> int:
         return value
     if isinstance(value, str):
         at = len(data)
-        data += value.encode() + b"\0"
+        data += text_bytes(value)
         return BASE + at
     pointers = [_place(data, each) for each in value]
     data += bytes(-len(data) % 8)

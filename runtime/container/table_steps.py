@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from stat import S_IFCHR, S_IFDIR, S_IFIFO, S_IFREG, S_IFSOCK
 
 from runtime.container import table, wire
-from runtime.container.table import ABSENT, ANY, INVALID, Cell, Result, Skip, Writer
+from runtime.container.table import ABSENT, ANY, INVALID, Cell, Result, Skip, Unsupported, Writer
 from runtime.container.table_header import FREE_FD, GROUP_FD, NETWORK_FD, SYNC_FD
 from runtime.linux import caps, mount, ns, prctl, seccomp, signals
 from runtime.linux.libc import AT_EMPTY_PATH, AT_FDCWD, AT_RECURSIVE
@@ -34,10 +34,6 @@ _SIOCSIFFLAGS, _IFF_UP = 0x8914, 1
 _CLOSE_ON_EXEC = 4
 _CAPABILITY_VERSION = 0x20080522
 _AMBIENT = (prctl.PR_CAP_AMBIENT, prctl.PR_CAP_AMBIENT_RAISE, prctl.PR_CAP_AMBIENT_CLEAR_ALL)
-
-
-class Unsupported(Exception):
-    """No table for this: the plain way does it."""
 
 
 class Steps:
@@ -376,7 +372,11 @@ class Steps:
         ):
             raise Unsupported("names of groups")
         by, uid = (table.BY_UID, int(name or "0")) if _is_id(name or "0") else (table.BY_NAME, 0)
-        if (name.isdecimal() and by == table.BY_NAME) or len(name.encode()) > table.MAX_NAME:
+        if (
+            (name.isdecimal() and by == table.BY_NAME)
+            or not name.isascii()
+            or len(name) > table.MAX_NAME
+        ):
             raise Unsupported("user")
         self._w.user(
             by,

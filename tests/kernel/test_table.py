@@ -119,7 +119,6 @@ class Ran:
 def run(writer: Writer, *values: int | str) -> Ran:
     """Run the machine on these rows, which are to write to stdout."""
     document = writer.fixed().fill(list(values), group="", program=b"")
-    assert document is not None
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder, "table")
         place.write_bytes(document)

@@ -64,7 +64,6 @@ def test_a_row_says_where_its_errors_lead() -> None:
     writer.call("two")
     writer.here(end)
     document = writer.fixed().fill([], group="/g", program=b"{}")
-    assert document is not None
     rows = rows_of(document)
     assert [(op, how >> 12 & 3, how >> 16) for op, how, _ in rows] == [
         (1, table.ANY, 1), (2, table.NO_ERROR, 0), (table.JUMP, table.ANY, 1), (2, table.NO_ERROR, 0)
@@ -78,7 +77,6 @@ def test_cells_hold_numbers_texts_and_lists() -> None:
     writer = Writer(NUMBERS)
     cells = [writer.cell() for _ in range(3)]
     document = writer.fixed().fill([7, "text", ("one", 9)], group="", program=b"")
-    assert document is not None
     number, text, pointers = struct.unpack_from("<3Q", document, cells[0].address - BASE)
     assert number == 7
     assert document[text - BASE :].startswith(b"text\0")
@@ -129,13 +127,37 @@ def test_rows_are_written_once_for_containers_of_one_kind() -> None:
     [
         {"user": "app:staff"},
         {"user": "x" * 70},
+        {"environment": {"A": "\ud800"}},
+        {"working_dir": "/a\0b"},
         {"working_dir": "/", "environment": {"PATH": ":".join("/bin" for _ in range(300))}},
     ],
-    ids=["a group's name", "a long name", "more places than cells"],
+    ids=[
+        "a group's name",
+        "a long name",
+        "a lone surrogate",
+        "a zero in a path",
+        "more places than cells",
+    ],
 )
 def test_what_a_table_cannot_say_has_none(change: dict[str, object]) -> None:
     config = a_config("sh", **change)  # type: ignore[arg-type]
     assert compiled(config).startswith(b"{")
+
+
+@pytest.mark.parametrize("text", ["a\0b", "\ud800"])
+def test_what_the_kernel_would_read_otherwise_is_no_text(text: str) -> None:
+    writer = Writer(NUMBERS)
+    with pytest.raises(table.Unsupported):
+        writer.call("one", text)
+    writer.cell()
+    with pytest.raises(table.Unsupported):
+        writer.fixed().fill([text], group="", program=b"")
+
+
+def test_bytes_that_are_no_text_stay_what_they_are() -> None:
+    document = compiled(a_config("sh", environment={"A": "\udce9"}))
+    assert document.startswith(MAGIC)
+    assert b"A=\xe9\0" in document
 
 
 def test_every_operation_that_is_supported_has_rows_of_its_name() -> None:
