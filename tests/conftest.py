@@ -103,6 +103,8 @@ def session_leak_check(request: pytest.FixtureRequest) -> Iterator[None]:
         return
     before = machine.take()
     yield
+    if request.session.testsfailed:
+        return  # what has failed is told, and this would be told in its place
     gc.collect()
     _report(before)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import tarfile
 from pathlib import Path
 
@@ -83,6 +84,8 @@ def test_pause_kill_wait(up: Trice) -> None:
     assert "demo-web-1" in again.err
     up.run("unpause", "web").ok()
     with up.begin("wait", "web") as waiting:
+        # A thread a container: it has been chosen by then.
+        eventually(lambda: len(os.listdir(f"/proc/{waiting.pid}/task")) > 1)
         up.run("kill", "-s", "KILL", "web").ok()
         assert waiting.stdout is not None
         identity = up.ids()["demo-web-1"]
