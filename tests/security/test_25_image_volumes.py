@@ -18,7 +18,16 @@ from runtime.container.defaults import default_config
 from runtime.spec.config import OciConfig
 from runtime.volume.mounting import resolve
 from tests.support.busybox import busybox_rootfs
-from tests.support.launching import CONTAINER_ID, launch_each, launch_one, shell, without
+from tests.support.launching import (
+    CONTAINER_ID,
+    PLAIN,
+    TABLE,
+    Change,
+    launch_each,
+    launch_one,
+    shell,
+    without,
+)
 from tests.support.needs import needs
 from tests.support.racer import swapping, tree_digest
 
@@ -212,7 +221,7 @@ def test_places_where_nothing_may_be(path: str) -> None:
 def test_a_part_of_a_volume_is_found_inside_of_it(
     rootfs: Path, victim: Path, volumes: Path, use_openat2: bool
 ) -> None:
-    """A volume is its containers' to write, links included. Seen to fail with `volume + subpath` opened as a path."""
+    """A volume is its containers' to write, links included."""
     before = tree_digest(victim)
     (volumes / "v0/data/abs").symlink_to(victim)
     (volumes / "v0/data/up").symlink_to("../../../../../../../.." + str(victim))
@@ -226,6 +235,30 @@ def test_a_part_of_a_volume_is_found_inside_of_it(
         )
         assert attempt.failure["step"] == "mount /x", attempt
     assert tree_digest(victim) == before
+
+
+AS_A_PATH = (
+    "runtime/container/steps_volume.py",
+    'place = open_in_root(data, subpath or ".")',
+    'place = os.open(f"{volume}/data/{subpath}", os.O_PATH)',
+)
+AS_A_ROW_WITH_A_PATH = (
+    "runtime/container/table_steps.py",
+    'place = self._open(data, subpath or ".")',
+    'place = self._w.call("openat", AT_FDCWD, f"{volume}/data/{subpath}", _O_PATH)',
+)
+
+
+@pytest.mark.parametrize(("by", "change"), [(PLAIN, AS_A_PATH), (TABLE, AS_A_ROW_WITH_A_PATH)])
+def test_without_the_defence_a_part_of_a_volume_leads_out(
+    rootfs: Path, victim: Path, volumes: Path, root_dir: Path, by: str, change: Change
+) -> None:
+    (volumes / "v0/data/abs").symlink_to(victim)
+    mount = Mount(kind="volume", source="v0", target="/x", subpath="abs", is_copied=False)
+    tree = without(root_dir / "tree", change)
+    config = shell("cat /x/precious", mounts=[mount], working_dir="/")
+    attempt = launch_one(config, rootfs, volumes=volumes, tree=tree, way=by)
+    assert (attempt.way, attempt.stdout) == (by, (victim / "precious").read_text())
 
 
 def test_a_tree_without_end_is_an_error_and_leaves_nothing(rootfs: Path, volumes: Path) -> None:
