@@ -104,6 +104,10 @@ class KeeperGone(RuntimeFault):
     temporary = True
 
 
+class KeeperSilent(KeeperGone):
+    """The keeper is there, and has not answered one request in its time."""
+
+
 class ImageError(RuntimeFault):
     """Something about an image, a layer or an archive."""
 

@@ -47,7 +47,14 @@ from runtime.contents import GivenFiles, check, without_contents
 from runtime.copies import LocalCopies
 from runtime.documents import DocumentDamaged
 from runtime.ending import exit_of, oom_of, signal_number
-from runtime.errors import InvalidState, KeeperGone, LaunchFailed, NotFound, RuntimeFault
+from runtime.errors import (
+    InvalidState,
+    KeeperGone,
+    KeeperSilent,
+    LaunchFailed,
+    NotFound,
+    RuntimeFault,
+)
 from runtime.following import Follower
 from runtime.home import forget, open_home
 from runtime.image.files import empty_trash
@@ -262,6 +269,9 @@ class LocalRuntime(LocalImages, Parts):
                         log_bytes=(record.request.log_bytes or 0) // GENERATIONS,
                         patience_s=FILL_S if self._volumes.is_filling(record) else START_S,
                     )
+        except KeeperSilent:
+            group.kill()  # whatever it hangs on, nobody waits for it any more
+            raise
         except KeeperGone:
             raise  # it may run: the next keeper knows
         except RuntimeFault as error:

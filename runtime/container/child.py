@@ -26,11 +26,15 @@ class Given:
 
     def moved_above(self, lowest: int) -> Given:
         """Return the same as duplicates with numbers of at least `lowest`, which the caller owns."""
-        return Given(
-            target=_moved(self.target, lowest),
-            contents=_moved(self.contents, lowest),
-            network=_moved(self.network, lowest),
-        )
+        moved = Given()
+        try:
+            moved.target = _moved(self.target, lowest)
+            moved.contents = _moved(self.contents, lowest)
+            moved.network = _moved(self.network, lowest)
+        except OSError:
+            moved.close()
+            raise
+        return moved
 
     def close(self) -> None:
         """Close all of them. Once only."""

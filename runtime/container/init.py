@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import _socket
 import os
+from select import POLLIN, poll
 
 from runtime.container import wire
 from runtime.container.child import Child, Given
@@ -113,7 +114,13 @@ def launch_table(
             pid, early = _hear_of_child(ours, spawned)
         finally:
             os.waitpid(spawned, 0)  # it has said its last
-        return Launched(pid, os.pidfd_open(pid), ours.detach(), early)
+        try:
+            return Launched(pid, os.pidfd_open(pid), ours.detach(), early)
+        except OSError:
+            # It may be on its way already, and nobody could look after it.
+            os.kill(pid, _signal.SIGKILL)
+            os.waitpid(pid, 0)
+            raise LauncherLost from None
     except BaseException:
         ours.close()
         raise
@@ -124,27 +131,46 @@ def _hear_of_child(
 ) -> tuple[int, tuple[tuple[bytes, int], ...]]:
     """Return the pid of the process that goes on, and what that has said already: it may be faster than its maker."""
     early: list[tuple[bytes, int]] = []
-    while True:
-        frame, got, sender = fds.receive_from(handshake, wire.MAX_FRAME)
-        fds.close_all(got)
-        if not frame:
-            raise LauncherLost
-        if sender != maker:
+    try:
+        while True:
+            _wait_for_news(handshake, maker)
+            frame, got, sender = fds.receive_from(handshake, wire.MAX_FRAME)
+            fds.close_all(got)
+            if not frame:
+                raise LauncherLost
+            if sender == maker:
+                tag, _, number, _ = wire.decode(frame)
+                break
             early.append((frame, sender))
-            continue
-        tag, _, number, _ = wire.decode(frame)
-        if tag == wire.CHILD:
-            return number, tuple(early)
-        raise OSError(number, os.strerror(number))
+    except (OSError, wire.ProtocolError):
+        raise LauncherLost from None
+    if tag == wire.CHILD:
+        return number, tuple(early)
+    raise OSError(number, os.strerror(number))
+
+
+def _wait_for_news(handshake: _socket.socket, maker: int) -> None:
+    """Return when there is a frame, or the end. Raises LauncherLost when the maker has ended without another word."""
+    process = os.pidfd_open(maker)
+    try:
+        poller = poll()
+        for fd in (handshake.fileno(), process):
+            poller.register(fd, POLLIN)
+        if all(fd == process for fd, _ in poller.poll()):
+            raise LauncherLost
+    finally:
+        os.close(process)
 
 
 def _spawn(machine: int, wanted: dict[int, int]) -> int:
     """Execute the machine with these descriptors at these numbers, without a copy of us: vfork(2). Return its pid."""
     # What lies where another is to be would be lost; each is moved out of the way first.
-    moved = {number: fds.duplicate_above(fd, FREE_FD) for number, fd in wanted.items()}
-    actions = [(os.POSIX_SPAWN_DUP2, fd, number) for number, fd in moved.items()]
+    moved: dict[int, int] = {}
     ignored = [each for each in _SETTABLE if _signal.getsignal(each) == _signal.SIG_IGN]
     try:
+        for number, fd in wanted.items():
+            moved[number] = fds.duplicate_above(fd, FREE_FD)
+        actions = [(os.POSIX_SPAWN_DUP2, fd, number) for number, fd in moved.items()]
         return os.posix_spawn(
             f"/proc/self/fd/{machine}",
             ("trice-init",),

@@ -19,7 +19,7 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from runtime.errors import InvalidState, KeeperGone, RuntimeFault
+from runtime.errors import InvalidState, KeeperGone, KeeperSilent, RuntimeFault
 from runtime.keeper.connect import connect
 from runtime.keeper.protocol import (
     MAX_FDS_OFFERED,
@@ -412,7 +412,7 @@ class KeeperClient:
         except OSError as error:
             raise KeeperGone(f"the keeper is gone: {error.strerror}") from error
         except queue.Empty:
-            raise KeeperGone(
+            raise KeeperSilent(
                 f"the keeper did not answer {message.get('do')} within {timeout_s:.0f} s"
             ) from None
         finally:

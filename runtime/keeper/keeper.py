@@ -190,7 +190,11 @@ class Keeper:
         container.has_stdin = message.get("stdin") is True
         if "log_bytes" in message:
             container.log_bytes = number_of(message, "log_bytes") or container.log_bytes
-        launch = self._spawner.begin(container, program, given)
+        try:
+            launch = self._spawner.begin(container, program, given)
+        except StartFailed:
+            self._reap_strays()  # a launcher that was killed may have made somebody
+            raise
         self._containers[name] = container
         self._follow(launch, peer, message.get("id"))
 

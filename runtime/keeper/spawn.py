@@ -32,8 +32,8 @@ NO_TABLE_VARIABLE = "TRICE_NO_TABLE"
 _NO_MACHINE = -2
 _SIGKILL = 9
 """By number: the `signal` module costs more memory than the keeper has."""
-_TABLE_ENDS = (31, 11, 4)
-"""SIGSYS, SIGSEGV, SIGILL: how a machine ends that a filter of the user's, or its memory, does not let go on."""
+_TABLE_ENDS = (31, 11, 7, 5, 4)
+"""SIGSYS, and what a fault makes: how a machine ends that a filter of the user's, or its memory, does not let go on."""
 
 
 class Kept:
@@ -42,8 +42,12 @@ class Kept:
     __slots__ = ("ends", "given", "program")
 
     def __init__(self, program: int, given: Given, ends: tuple[int, int, int]) -> None:
-        self.program = os.dup(program)
         self.given = given.moved_above(0)
+        try:
+            self.program = os.dup(program)
+        except OSError:
+            self.given.close()
+            raise
         self.ends = ends
 
     def close(self) -> None:

@@ -46,6 +46,14 @@ def trice(ours: Ours, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tric
         yield one
 
 
+@pytest.fixture
+def own(ours: Ours, tmp_path: Path) -> Iterator[Trice]:
+    """An instance that is a test's alone, for what leaves other processes than there were."""
+    with sandbox.instance(ours) as root, trice_in(root, tmp_path) as one:
+        one.load_image()
+        yield one
+
+
 def environment(trice: Trice) -> dict[str, str]:
     return {
         "PATH": "/usr/local/bin:/usr/bin:/bin",
@@ -120,18 +128,18 @@ def test_version_info_and_images(trice: Trice) -> None:
     assert "busybox" in docker(trice, "images").stdout
 
 
-def test_stop_by_docker_holds_until_start(stack: Trice) -> None:
+def test_stop_by_docker_holds_until_start(own: Trice) -> None:
     """`restart: always`, and yet a stop by hand is a stop; after a start by hand the policy holds again."""
-    stack.write(STACK)
-    stack.run("up", "-d").ok()
-    web = stack.ids()["demo-web-1"]
-    docker(stack, "stop", "-t", "5", "demo-web-1")
-    assert stack.containers()["demo-web-1"]["State"] == "exited"
-    assert docker(stack, "stop", "demo-web-1").stdout == "demo-web-1\n"
-    docker(stack, "start", "demo-web-1")
-    before = stack.pids()[web]
+    own.write(STACK)
+    own.run("up", "-d").ok()
+    web = own.ids()["demo-web-1"]
+    docker(own, "stop", "-t", "5", "demo-web-1")
+    assert own.containers()["demo-web-1"]["State"] == "exited"
+    assert docker(own, "stop", "demo-web-1").stdout == "demo-web-1\n"
+    docker(own, "start", "demo-web-1")
+    before = own.pids()[web]
     os.kill(before, signal.SIGKILL)
-    eventually(lambda: stack.pids().get(web, before) != before)
+    eventually(lambda: own.pids().get(web, before) != before)
 
 
 def test_events_and_removal(stack: Trice) -> None:

@@ -18,7 +18,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from runtime.api import LaunchFailed, Mount
+from runtime.api import LaunchFailed, Mount, Security
 from runtime.container import machine, table, user, wire
 from runtime.container.table import Writer
 from runtime.keeper.client import KeeperClient
@@ -89,6 +89,15 @@ def test_what_fails_is_told_by_the_plain_way(box: Live) -> None:
     with pytest.raises(LaunchFailed) as caught:
         box.runtime.start(container)
     assert (caught.value.step, caught.value.errno, caught.value.path) == ("execute", 2, "/no/such")
+    assert ways(box) == {"table": 1, "again": 1, "plain": 1}
+    assert box.runtime.inspect(container).pid is None
+
+
+def test_a_filter_that_forbids_everything_ends_it(box: Live) -> None:
+    """Seen to fail with a machine that has nothing but exit_group to end by: it went round for ever."""
+    container = box.create("true", security=Security(seccomp='{"defaultAction": "SCMP_ACT_ERRNO"}'))
+    with pytest.raises(LaunchFailed, match="died before its program began"):
+        box.runtime.start(container)
     assert ways(box) == {"table": 1, "again": 1, "plain": 1}
     assert box.runtime.inspect(container).pid is None
 
