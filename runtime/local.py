@@ -49,8 +49,6 @@ from runtime.documents import DocumentDamaged
 from runtime.ending import exit_of, oom_of, signal_number
 from runtime.errors import (
     InvalidState,
-    KeeperGone,
-    KeeperSilent,
     LaunchFailed,
     NotFound,
     RuntimeFault,
@@ -62,6 +60,7 @@ from runtime.image.snapshot import make_writable_layer
 from runtime.image.store import ImageStore
 from runtime.keeper.client import START_S, ExitReport, KeeperClient, Started
 from runtime.keeper.replies import Living
+from runtime.launching import cleared_on_failure
 from runtime.linux.facts import host_facts
 from runtime.local_images import LocalImages
 from runtime.log.format import GENERATIONS
@@ -241,46 +240,34 @@ class LocalRuntime(LocalImages, Parts):
         )
         directory = self._records.directory(record.id)
         takes_ready = takes_network(config, self._networks.sysctls)
-        try:
-            with self._networks.starting(is_wanted=takes_ready) as network:
-                others = joined(config, self._process_of)
-                program = compile_program(
-                    config,
-                    facts=self._facts,
-                    rootfs=self.rootfs(record.id),
-                    cgroup_procs=group.entry_files,
-                    wait_fifo=None,
-                    joined=others,
-                    files=files,
-                    volumes=self._volumes.prepare(record),
-                    network=None if network is None else self._networks.sysctls,
+        starting = self._networks.starting(is_wanted=takes_ready)
+        with cleared_on_failure(group), starting as network:
+            others = joined(config, self._process_of)
+            program = compile_program(
+                config,
+                facts=self._facts,
+                rootfs=self.rootfs(record.id),
+                cgroup_procs=group.entry_files,
+                wait_fifo=None,
+                joined=others,
+                files=files,
+                volumes=self._volumes.prepare(record),
+                network=None if network is None else self._networks.sysctls,
+            )
+            with self._processes.unseen(pid_namespaces(config, others)):
+                return self._keeper.start(
+                    record.id,
+                    attempt=record.attempt,
+                    run_dir=str(self._records.run_directory(record.id)),
+                    lib_dir=str(directory),
+                    program=program,
+                    contents=contents if files else None,
+                    network=network,
+                    tty=record.request.tty,
+                    stdin=record.request.open_stdin,
+                    log_bytes=(record.request.log_bytes or 0) // GENERATIONS,
+                    patience_s=FILL_S if self._volumes.is_filling(record) else START_S,
                 )
-                with self._processes.unseen(pid_namespaces(config, others)):
-                    return self._keeper.start(
-                        record.id,
-                        attempt=record.attempt,
-                        run_dir=str(self._records.run_directory(record.id)),
-                        lib_dir=str(directory),
-                        program=program,
-                        contents=contents if files else None,
-                        network=network,
-                        tty=record.request.tty,
-                        stdin=record.request.open_stdin,
-                        log_bytes=(record.request.log_bytes or 0) // GENERATIONS,
-                        patience_s=FILL_S if self._volumes.is_filling(record) else START_S,
-                    )
-        except KeeperSilent:
-            group.kill()  # whatever it hangs on, nobody waits for it any more
-            raise
-        except KeeperGone:
-            raise  # it may run: the next keeper knows
-        except RuntimeFault as error:
-            try:
-                group.kill()  # a launcher that was killed may have left somebody
-                group.remove()
-            except RuntimeFault as second:
-                error.add_note(f"and then: {second}")
-            raise
 
     def _note_filled(self, record: Record) -> None:
         """What a container has emptied is not filled again: only its first start does that."""
