@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from runtime.api import HostFacts
 from runtime.container import table
-from runtime.container.program import OPERATIONS, group_of
+from runtime.container.program import OPERATIONS, group_of, variables_of
 from runtime.container.steps_mount import PROCS
 from runtime.container.steps_process import DEFAULT_PATH
 from runtime.container.table import Fixed, Unsupported, Varying, Writer, text_bytes
@@ -92,10 +92,9 @@ def _frozen(arguments: Sequence[object]) -> tuple[object, ...]:
 
 
 def _variables(ops: Sequence[Op]) -> Mapping[str, str]:
-    for op in ops:
-        if op[0] == "environment":
-            variables: dict[str, str] = OPERATIONS["environment"].ready(*op[1:])[0]  # type: ignore[misc,assignment]
-            return variables
+    for name, *arguments in ops:
+        if name == "environment" and isinstance(arguments[0], list):
+            return variables_of([str(entry) for entry in arguments[0]])
     return {}
 
 

@@ -185,14 +185,15 @@ def _link(text: str) -> tuple[str, str]:
     return name, target
 
 
-def _variables(texts: Sequence[str]) -> tuple[dict[str, str]]:
+def variables_of(texts: Sequence[str]) -> dict[str, str]:
+    """Return what the entries NAME=value of an environment say. Raises ValueError."""
     variables: dict[str, str] = {}
     for text in texts:
         key, equals, value = text.partition("=")
         if not key or not equals or "\0" in text:
             raise ValueError(f"environment entry {key!r}")
         variables[key] = value
-    return (variables,)
+    return variables
 
 
 def _resource(name: str) -> int:
@@ -317,7 +318,9 @@ OPERATIONS: Mapping[str, Operation] = {
             _capability_mask(ambient),
         ),
     ),
-    "environment": Operation(steps_process.environment, "S", "set the environment", _variables),
+    "environment": Operation(steps_process.environment, "S", "set the environment",
+        lambda texts: (variables_of(texts),),
+    ),
     "umask": Operation(steps_process.set_umask, "i", "set umask"),
     "find": Operation(steps_process.find, "s", "execute"),
     "ready": Operation(steps_process.ready, "", "report"),

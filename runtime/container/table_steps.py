@@ -13,7 +13,17 @@ from collections.abc import Sequence
 from stat import S_IFCHR, S_IFDIR, S_IFIFO, S_IFREG, S_IFSOCK
 
 from runtime.container import table, wire
-from runtime.container.table import ABSENT, ANY, INVALID, Cell, Result, Skip, Unsupported, Writer
+from runtime.container.table import (
+    ABSENT,
+    ANY,
+    INVALID,
+    NO_ERROR,
+    Cell,
+    Result,
+    Skip,
+    Unsupported,
+    Writer,
+)
 from runtime.container.table_header import FREE_FD, GROUP_FD, NETWORK_FD, SYNC_FD
 from runtime.linux import caps, mount, ns, prctl, seccomp, signals
 from runtime.linux.libc import AT_EMPTY_PATH, AT_FDCWD, AT_RECURSIVE
@@ -57,10 +67,17 @@ class Steps:
         self._w.call("statx", fd, path, 0 if path else AT_EMPTY_PATH, _BASIC, table.STATUS)
 
     def _open(
-        self, root: Result, path: str, resolve: int = 0, flags: int = _O_PATH, **how: object
+        self,
+        root: Result,
+        path: str,
+        resolve: int = 0,
+        flags: int = _O_PATH,
+        *,
+        on: int = NO_ERROR,
+        skip: Skip | None = None,
     ) -> Result:
         wanted = struct.pack("<3Q", flags, 0, RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS | resolve)
-        return self._w.call("openat2", root, path, wanted, len(wanted), **how)  # type: ignore[arg-type]
+        return self._w.call("openat2", root, path, wanted, len(wanted), on=on, skip=skip)
 
     def _inside(self, path: str) -> tuple[Result, str]:
         best = max(

@@ -19,19 +19,9 @@ from runtime.container.table_header import BASE, GROUP_FD, HEADER, MAGIC, plain_
 from runtime.linux import ns
 from runtime.spec.config import OciConfig
 from tests.support.launching import REPOSITORY, a_config
+from tests.unit.test_compile import V2
 
-FACTS = HostFacts(
-    kernel=(6, 8),
-    architecture="amd64",
-    cgroup_layout="v2",
-    cgroup_controllers=("cpu", "memory", "pids"),
-    cpu_count=2,
-    memory_bytes=1 << 30,
-    is_root=True,
-    has_pidfd_info=False,
-    has_openat2=True,
-    boot_id="boot",
-)
+FACTS = replace(V2, kernel=(6, 8))
 CLONE_PARENT = 0x8000
 ROW = struct.Struct("<II6Qq")
 NUMBERS = {"one": 1, "two": 2}
