@@ -116,9 +116,14 @@ def settle(before: Machine, ours: Ours, scope: Scope) -> tuple[str, ...]:
     while left and time.monotonic() < deadline:
         time.sleep(pause)
         pause = min(pause * 2, 0.25)
-        now = set(diff(before, take(), ours, scope))
-        left = tuple(line for line in left if line in now)
+        now = set(map(_what, diff(before, take(), ours, scope)))
+        left = tuple(line for line in left if _what(line) in now)
     return left
+
+
+def _what(line: str) -> str:
+    """Return what a line is about: a process is the same whatever it does, is called, or whose child it is by now."""
+    return line.partition(" (")[0] if line.startswith("process ") else line
 
 
 def new_ours() -> Ours:

@@ -124,7 +124,9 @@ def _populated(oci: Oci) -> None:
 @story(_MEMORY, "a process past the limit is killed by the kernel, and no other",
        config={"linux.resources.memory": {"limit": 16 * _MIB, "swap": 16 * _MIB}}, is_for_vm=True)  # fmt: skip
 def _oom(oci: Oci) -> None:
-    oci.run_args("sh", "-c", "sh -c 'head -c 64m /dev/zero | tail -c 64m' >/dev/null; echo went on")
+    # One process alone eats (tail keeps what it reads until a newline comes): of two, the second may ask for a page
+    # when the first is killed but what it had is not yet given back, and the kernel then takes another, often pid 1.
+    oci.run_args("sh", "-c", "tail /dev/zero; echo went on")
     assert oci.run() == "went on\n"
 
 
