@@ -78,7 +78,9 @@ class LocalProcesses:
         self._host = host
         self._still: dict[ContainerId, int] = {}
         """How many want it to stand still for the time being."""
-        self._freezing = threading.Lock()
+        self._entering: dict[ContainerId, int] = {}
+        """How many processes are on their way in, which would stop halfway if it stood still."""
+        self._gate = threading.Condition()
         self._facts = facts
         self._hierarchy = hierarchy
         self._records = records
@@ -88,8 +90,6 @@ class LocalProcesses:
 
     def exec(self, container: ContainerId, request: ExecRequest) -> LocalExec:
         record = self._running(container, "execute a process in")
-        if self.is_paused(container):
-            raise InvalidState(_named(record), "paused", "execute a process in")
         config = self._host.config(container)
         process = exec_process(config, request, all_capabilities=caps.bounding())
         program = compile_exec(
@@ -105,15 +105,16 @@ class LocalProcesses:
         told = Told(
             lambda end: self._host.emit("exec_die", record, execID=exec_id, exitCode=str(end.code))
         )
-        execed = self._keeper.exec(
-            container,
-            exec_id=exec_id,
-            program=program,
-            tty=request.tty,
-            stdin=request.open_stdin,
-            detached=request.detached,
-            on_exit=told.take,
-        )
+        with self._way_in(record):
+            execed = self._keeper.exec(
+                container,
+                exec_id=exec_id,
+                program=program,
+                tty=request.tty,
+                stdin=request.open_stdin,
+                detached=request.detached,
+                on_exit=told.take,
+            )
         fds = dict(execed.fds)
         told.pidfd = fds.pop("pidfd")
         if request.tty and request.open_stdin and not request.detached:
@@ -166,13 +167,8 @@ class LocalProcesses:
             record = self._running(container, "pause")
             if self.is_paused(container):
                 raise InvalidState(_named(record), "paused", "pause")
-            mark = self._mark(container)
-            mark.touch(mode=0o600)
-            try:
-                self._group(container).freeze()
-            except BaseException:
-                mark.unlink(missing_ok=True)
-                raise
+            with self.standing_still(container):
+                self._mark(container).touch(mode=0o600)  # it stays so
         self._host.emit("pause", record)
 
     def unpause(self, container: ContainerId) -> None:
@@ -180,32 +176,46 @@ class LocalProcesses:
             record = self._running(container, "unpause")
             if not self.is_paused(container):
                 raise InvalidState(_named(record), "not paused", "unpause")
-            self.let_run(container)
+            with self._gate:
+                self._mark(container).unlink()
+                if container not in self._still:  # whoever still wants it to stand lets it run
+                    self._group(container).thaw()
         self._host.emit("unpause", record)
 
     @contextmanager
     def standing_still(self, container: ContainerId) -> Iterator[None]:
-        """Freeze its processes for the time being, unless somebody has paused them. Several may want that at once."""
-        if self.is_paused(container):
-            yield
-            return
-        with self._freezing:
-            if container not in self._still:
-                self._group(container).freeze()
+        """Freeze its processes for the time being; they stay so if it is paused. Several may want that at once.
+
+        Who is on his way in arrives first, and nobody sets out meanwhile.
+        """
+        with self._gate:
             self._still[container] = self._still.get(container, 0) + 1
+        try:
+            with self._gate:
+                self._gate.wait_for(lambda: container not in self._entering)
+                self._group(container).freeze()
+            yield
+        finally:
+            with self._gate:
+                _one_less(self._still, container)
+                if container not in self._still and not self._mark(container).exists():
+                    self._group(container).thaw()
+                self._gate.notify_all()
+
+    @contextmanager
+    def _way_in(self, record: Record) -> Iterator[None]:
+        """Keep it from standing still while a process of ours enters. Raises InvalidState when it is paused."""
+        with self._gate:
+            self._gate.wait_for(lambda: record.id not in self._still or self.is_paused(record.id))
+            if self.is_paused(record.id):
+                raise InvalidState(_named(record), "paused", "execute a process in")
+            self._entering[record.id] = self._entering.get(record.id, 0) + 1
         try:
             yield
         finally:
-            self._still_no_more(container)
-
-    def _still_no_more(self, container: ContainerId) -> None:
-        with self._freezing:
-            self._still[container] -= 1
-            if self._still[container]:
-                return
-            del self._still[container]
-            if not self._mark(container).exists():
-                self._group(container).thaw()
+            with self._gate:
+                _one_less(self._entering, record.id)
+                self._gate.notify_all()
 
     @contextmanager
     def unseen(self, pid_namespaces: Collection[int]) -> Iterator[None]:
@@ -341,6 +351,12 @@ def _pid_namespace(pid: int) -> int:
         return Path(f"/proc/{pid}/ns/pid").stat().st_ino
     except OSError:
         return 0
+
+
+def _one_less(counts: dict[ContainerId, int], container: ContainerId) -> None:
+    counts[container] -= 1
+    if not counts[container]:
+        del counts[container]
 
 
 def _named(record: Record) -> str:

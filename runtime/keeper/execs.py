@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from runtime.keeper.loop import Loop
     from runtime.keeper.peers import Peers
     from runtime.keeper.protocol import Message, Peer
+    from runtime.keeper.strays import Strays
     from runtime.linux.lightjson import Json
 
     Find = Callable[[str], "Container | None"]
@@ -63,14 +64,12 @@ class Exec:
 class Execs:
     """All execs of one keeper."""
 
-    def __init__(
-        self, loop: Loop, peers: Peers, null: int, find: Find, reap_strays: Callable[[], None]
-    ) -> None:
+    def __init__(self, loop: Loop, peers: Peers, null: int, find: Find, strays: Strays) -> None:
         self._loop = loop
         self._peers = peers
         self._null = null
         self._find = find
-        self._reap_strays = reap_strays
+        self._strays = strays
         self._by_id: dict[str, Exec] = {}
 
     def __len__(self) -> int:
@@ -78,6 +77,11 @@ class Execs:
 
     def pids(self) -> list[int]:
         return [entry.pid for entry in self._by_id.values()]
+
+    def hear(self) -> None:
+        """Take what the launched have to say by now."""
+        for entry in list(self._by_id.values()):
+            self._on_sync(entry)
 
     def start(self, peer: Peer, message: Message, fds: tuple[int, ...]) -> None:
         """Begin one; the reply follows when its program runs or cannot. Raises Refused, ValueError, StartFailed."""
@@ -151,6 +155,7 @@ class Execs:
         """Look after the process that goes on, and reap the one that it came from."""
         self._loop.forget(entry.pidfd)
         reap_later(self._loop, entry.pidfd)
+        self._strays.leave(pid)
         entry.pid, entry.pidfd = pid, pidfd
         self._loop.watch_process(pidfd, lambda _events: self._on_process(entry))
 
@@ -187,7 +192,7 @@ class Execs:
                 self._loop.forget(handshake.fd)
             handshake.close()
             if handshake.may_have_gone_on:
-                self._reap_strays()
+                self._strays.look()
             failure = handshake.failure or StartFailed("start the process", 0, "it died")
             self._answer(entry, failure.reply())
         else:

@@ -21,7 +21,7 @@ from runtime.linux.memfd import read_sealed
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Container, Mapping
+    from collections.abc import Callable, Mapping
 
     from runtime.container.init import Launched
     from runtime.container.program import Prepared
@@ -174,19 +174,6 @@ def reap_later(loop: Loop, pidfd: int) -> None:
             os.close(pidfd)
 
     loop.watch_process(pidfd, look)
-
-
-def reap_strays(loop: Loop, known: Container[int]) -> None:
-    """Reap whoever goes on in a container without our having been told of him: his maker was killed before that.
-
-    Unreaped he would keep the container's pid namespace, and with it the container's end, for ever.
-    """
-    for pid in process.children_elsewhere():
-        if pid not in known:
-            try:
-                reap_later(loop, process.open_process(pid))
-            except OSError:
-                continue  # it will be found the next time
 
 
 def prepare(program_fd: int) -> Prepared:

@@ -13,7 +13,7 @@ from runtime.container.child import Given
 from runtime.keeper import adopt
 from runtime.keeper.container import Container
 from runtime.keeper.execs import Execs
-from runtime.keeper.handshake import StartFailed, reap_later, reap_strays
+from runtime.keeper.handshake import StartFailed, reap_later
 from runtime.keeper.loop import READ
 from runtime.keeper.peers import Peers
 from runtime.keeper.protocol import (
@@ -26,6 +26,7 @@ from runtime.keeper.protocol import (
 from runtime.keeper.spawn import Launch, Spawner
 from runtime.keeper.stdio import TERMINAL, Stdio
 from runtime.keeper.store import Refused, Store
+from runtime.keeper.strays import Strays
 from runtime.linux import pidfd as process
 from runtime.linux.memfd import is_sealed, runs_sealed
 
@@ -74,7 +75,8 @@ class Keeper:
         self._containers: dict[str, Container] = {}
         self._launches: dict[str, tuple[Launch, Peer, Json]] = {}
         self.peers = Peers(loop, self)
-        self._execs = Execs(loop, self.peers, self._null, self._containers.get, self._reap_strays)
+        self._strays = Strays(loop, self._known, self._hear)
+        self._execs = Execs(loop, self.peers, self._null, self._containers.get, self._strays)
         self._manager: Peer | None = None
         self._store = Store()
         self._dropped = 0
@@ -193,7 +195,7 @@ class Keeper:
         try:
             launch = self._spawner.begin(container, program, given)
         except StartFailed:
-            self._reap_strays()  # a launcher that was killed may have made somebody
+            self._strays.look()  # a launcher that was killed may have made somebody
             raise
         self._containers[name] = container
         self._follow(launch, peer, message.get("id"))
@@ -301,13 +303,18 @@ class Keeper:
         """Look after the process that goes on in a pid namespace that was there, and reap the one that it came from."""
         self._loop.forget(container.pidfd)
         reap_later(self._loop, container.pidfd)
+        self._strays.leave(pid)
         container.pid, container.pidfd = pid, pidfd
         self._watch(container)
         self._spawner.note(self._launches[container.id][0])
 
-    def _reap_strays(self) -> None:
-        known = {each.pid for each in self._containers.values()}
-        reap_strays(self._loop, known.union(self._execs.pids()))
+    def _known(self) -> set[int]:
+        return {each.pid for each in self._containers.values()}.union(self._execs.pids())
+
+    def _hear(self) -> None:
+        for name in list(self._launches):
+            self._on_sync(self._containers[name])
+        self._execs.hear()
 
     def _on_sync(self, container: Container) -> None:
         """Read the handshake; when it is over, answer who asked: at once if it runs, at its end if not."""
@@ -392,7 +399,7 @@ class Keeper:
         container.unlink_process()
         self._dispose(container)
         if handshake.may_have_gone_on:
-            self._reap_strays()
+            self._strays.look()
         failure = handshake.failure or StartFailed("start the container", 0, "it died")
         self.peers.reply(peer, {"id": number, **failure.reply()})
 

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ import pytest
 from runtime.api import (
     AlreadyExists,
     ContainerId,
+    ExecRequest,
     ExitKind,
     InvalidState,
     KernelRefused,
@@ -86,6 +88,25 @@ def test_a_paused_one_can_be_stopped_killed_and_removed(box: Live) -> None:
     box.runtime.remove(removed, force=True)
     box.runtime.start(stopped)
     assert box.runtime.inspect(stopped).status is Status.RUNNING
+
+
+def test_an_exec_beside_a_pause_is_executed_or_refused(box: Live) -> None:
+    """Seen to fail without `_way_in`: it stands still halfway in, and whoever asked for it waits with it."""
+    container = box.run()
+    problems: list[BaseException | None] = []
+    for _ in range(20):
+        with ThreadPoolExecutor(3) as pool:
+            execs = [pool.submit(_executed, box, container) for _ in range(3)]
+            box.runtime.pause(container)
+            try:
+                problems += [each.exception(timeout=10 * slow_factor()) for each in execs]
+            finally:
+                box.runtime.unpause(container)
+    assert {type(problem) for problem in problems} == {type(None), InvalidState}
+
+
+def _executed(box: Live, container: ContainerId) -> None:
+    box.runtime.exec(container, ExecRequest(argv=("true",), detached=True)).close()
 
 
 def test_what_was_paused_stays_so_when_the_manager_comes_again(box: Live) -> None:

@@ -181,13 +181,80 @@ with live(Path(sys.argv[1])) as box:
 
 
 def test_who_goes_on_without_its_maker_keeps_no_container_from_ending(root_dir: Path) -> None:
-    """Seen to fail without `reap_strays`: who is not waited for keeps the pid namespace, and so its first process."""
+    """Seen to fail without `Strays.look`: who is not waited for keeps the pid namespace, and so its first process."""
     done = subprocess.run(
         [sys.executable, "-c", KILLED, str(root_dir), str(slow_factor())],
         cwd=without(root_dir / "tree", LEFT_ALONE), stdin=subprocess.DEVNULL, capture_output=True, text=True,
         timeout=50 * slow_factor(), check=False, env={**os.environ},
     )  # fmt: skip
     assert done.stdout.split("\n") == [*["not executed"] * 3, "137", ""], done.stderr
+
+
+TOLD_LATE = (
+    (
+        LEFT_ALONE[0],
+        LEFT_ALONE[1],
+        "            while os.uname().nodename == 'late' and not os.path.exists('/flags/on'):\n"
+        "                os.sched_yield()\n"
+        "            if os.uname().nodename == 'killed':\n"
+        "                os.kill(os.getpid(), 9)\n" + LEFT_ALONE[1],
+    ),
+    (
+        "runtime/linux/pidfd.py",
+        "    return fields[_INFO_EXIT_CODE]\n",
+        "    return None  # as before Linux 6.15\n",
+    ),
+)
+LATE = """
+import os, signal, sys
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path
+from runtime.api import LaunchFailed, Mount
+from tests.support.live import live
+from tests.support.waiting import eventually
+
+def children(parent):
+    found = []
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(FileNotFoundError, ProcessLookupError):
+            state, ppid, *_ = path.read_text().rpartition(")")[2].split()
+            found += [state] if int(ppid) == parent else []
+    return found
+
+flags = Path(sys.argv[1]) / "flags"
+flags.mkdir()
+with live(Path(sys.argv[1])) as box, ThreadPoolExecutor() as pool:
+    late = box.run(hostname="late", mounts=(Mount(kind="bind", source=str(flags), target="/flags"),))
+    killed = box.run(hostname="killed")
+    keeper = int(Path(f"/proc/{box.pid(late)}/stat").read_text().rpartition(")")[2].split()[1])
+    before = len(children(keeper))
+    code = pool.submit(box.sh, late, "exit 7")
+    eventually(lambda: len(children(keeper)) == before + 2, what="its maker has made it")
+    for _ in range(3):
+        try:
+            box.exec(killed, "true")
+        except LaunchFailed:
+            print("not executed")
+    eventually(lambda: len(children(keeper)) == before + 2, what="the strays are reaped")
+    os.kill(keeper, signal.SIGSTOP)
+    try:
+        (flags / "on").touch()
+        eventually(lambda: children(keeper).count("Z") == 2, what="both have ended")
+    finally:
+        os.kill(keeper, signal.SIGCONT)
+    print(code.result().code)
+"""
+
+
+def test_who_is_told_of_late_is_no_stray(root_dir: Path) -> None:
+    """Seen to fail without `Strays.leave`: he is reaped as nobody's, and how he ended is lost where no kernel tells."""
+    done = subprocess.run(
+        [sys.executable, "-c", LATE, str(root_dir)], cwd=without(root_dir / "tree", *TOLD_LATE),
+        stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=50 * slow_factor(), check=False,
+        env={**os.environ},
+    )  # fmt: skip
+    assert done.stdout.split("\n") == [*["not executed"] * 3, "7", ""], done.stderr
 
 
 def test_a_container_at_its_limit_of_processes_can_still_be_entered(root_dir: Path) -> None:
