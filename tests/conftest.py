@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import inspect
 import os
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -41,6 +42,9 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line(
         "markers", "no_leak_check: the test plants leaks and checks them itself"
     )
+    # A shell that starts the tests in the background has these ignored, and so would be all that they start.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGQUIT, signal.SIG_DFL)
     if slow_factor() > 1 and config.getoption("timeout", None) is None:
         config.option.timeout = float(config.getini("timeout") or 30) * slow_factor()
 

@@ -142,18 +142,21 @@ def test_a_manager_killed_at_any_step_leaves_what_the_next_one_finishes(
     assert died >= steps - 2  # the last steps may be those of another thread, after the verb
 
 
-def test_a_pause_that_was_not_finished_does_not_make_a_copy_look_like_one(
+def test_the_end_of_a_pause_that_was_not_finished_does_not_make_a_copy_look_like_one(
     box: Live, managers: Managers
 ) -> None:
-    """Seen to fail with marks of unfinished pauses left where they are: the container then stays frozen for ever."""
-    container, pid = prepared(box, "pause")
-    paused = dying_step(box, managers, "pause", container, until=lambda: has_mark(box, container))
-    assert not is_frozen(pid), "it died after the freezer was told"
+    """Seen to fail with marks of such pauses left where they are: the container then stays frozen for ever."""
+    container, pid = prepared(box, "unpause")
+
+    def is_half_over() -> bool:
+        return has_mark(box, container) and not is_frozen(pid)
+
+    stopped = dying_step(box, managers, "stop in time", container, until=is_half_over)
     next_manager(box)
     assert not box.runtime.inspect(container).is_paused
     copied = dying_step(box, managers, "copy out", container, until=lambda: is_frozen(pid))
     next_manager(box)
-    assert not is_frozen(pid), (paused, copied)
+    assert not is_frozen(pid), (stopped, copied)
     assert box.runtime.inspect(container).is_running
 
 
