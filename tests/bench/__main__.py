@@ -103,6 +103,7 @@ def using(results: Results, root: Path, scale: Scale) -> None:
 def logging(results: Results, root: Path, scale: Scale) -> None:
     with ours.ours_in(root) as mine:
         logs.throughput(results, mine, size=scale.log_bytes, count=scale.logs)
+        logs.program(results, mine, size=scale.log_bytes, count=scale.logs)
         logs.fairness(results, mine, count=scale.starts)
 
 

@@ -13,6 +13,11 @@ from tests.support.sandbox import paths_of
 
 LINE = "0123456789" * 10 + "12345678"
 PAYLOAD = "busybox yes {line} | busybox head -c {size} {to}"
+NUMBERS = "busybox seq {first} {last} {to}"
+"""A program that makes its lines before it writes them, 4 KiB a write, as all do by their C library."""
+FIRST_NUMBER = 10_000_000
+NUMBER_BYTES = 9
+"""A line of one: eight digits and its end."""
 FLOOD = ("/bin/busybox", "yes", LINE)
 KEEP = 4
 """The log may have so many times the text: rotation is lifted."""
@@ -29,13 +34,14 @@ def throughput(results: Results, ours: Ours, *, size: int, count: int) -> None:
     The file is what a log costs whoever keeps it: nobody stands between the container and the disk's cache there.
     """
     results.section(f"log of {size / 1e6:.0f} MB in lines of {len(LINE) + 1} bytes")
+    text = PAYLOAD.format(line=LINE, size=size, to="{to}")
     nothing: list[int] = []
     logged: list[int] = []
     filed: list[int] = []
     for _ in range(count):
-        nothing.append(_run(ours, size, to=">/dev/null")[0])
-        filed.append(_run(ours, size, to=">/text")[0])
-        span, made = _run(ours, size, to="")
+        nothing.append(_run(ours, text, size, to=">/dev/null")[0])
+        filed.append(_run(ours, text, size, to=">/text")[0])
+        span, made = _run(ours, text, size, to="")
         logged.append(span)
         if len(logged) < count:
             ours.end(made)
@@ -72,8 +78,27 @@ def throughput(results: Results, ours: Ours, *, size: int, count: int) -> None:
     ours.end(made)
 
 
-def _run(ours: Ours, size: int, *, to: str) -> tuple[int, ContainerId]:
-    script = PAYLOAD.format(line=LINE, size=size, to=to)
+def program(results: Results, ours: Ours, *, size: int, count: int) -> None:
+    """So many bytes of lines of a program that has to make them, to /dev/null and to the log in turn."""
+    last = FIRST_NUMBER + size // NUMBER_BYTES - 1
+    results.section(f"log of {size / 1e6:.0f} MB in numbers, a line each")
+    text = NUMBERS.format(first=FIRST_NUMBER, last=last, to="{to}")
+    nothing: list[int] = []
+    logged: list[int] = []
+    for _ in range(count):
+        nothing.append(_run(ours, text, size, to=">/dev/null")[0])
+        span, made = _run(ours, text, size, to="")
+        logged.append(span)
+        ours.end(made)
+    beside = times_of(nothing)
+    results.times("log.program-null", "to /dev/null", beside)
+    results.times(
+        "log.program", "into the log", times_of(logged), peer=("to /dev/null", beside), target=TARGET_WRITE
+    )  # fmt: skip
+
+
+def _run(ours: Ours, text: str, size: int, *, to: str) -> tuple[int, ContainerId]:
+    script = text.format(to=to)
     made = ours.create("/bin/busybox", "sh", "-c", script, log_bytes=KEEP * size)
     begun = time.perf_counter_ns()
     ours.runtime.start(made)
