@@ -193,7 +193,7 @@ class LocalProcesses:
         try:
             with self._gate:
                 self._gate.wait_for(lambda: container not in self._entering)
-                self._group(container).freeze()
+            self._group(container).freeze()
             yield
         finally:
             with self._gate:
