@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import click
 
-from orchestrator.cli.joining import End, Terminated, join, resizer
+from orchestrator.cli.joining import End, Terminated, join, resizer, wants_terminal
 from orchestrator.cli.settings import Settings
 from orchestrator.cli.target import find_container
 from orchestrator.cli.wait import exit_code
@@ -105,6 +105,7 @@ def attach(
     has_terminal = isinstance(config, dict) and bool(config.get("Tty"))
     takes_input = isinstance(config, dict) and bool(config.get("OpenStdin"))
     joins_stdin = has_stdin and takes_input
+    is_typed = has_terminal and joins_stdin and wants_terminal(is_refused=False, is_asked=True)
     query = [("stream", "1"), ("stdout", "1"), ("stderr", "1")]
     query += [("stdin", "1")] if joins_stdin else []
     path = f"/containers/{container}"
@@ -120,14 +121,14 @@ def attach(
             raise _NotStarted(error) from error
 
     with contextlib.ExitStack() as stack:
-        if is_proxy and not (has_terminal and joins_stdin):
+        if is_proxy and not is_typed:  # what is typed reaches it as bytes, Ctrl-C too
             stack.enter_context(forwarded(_killer(client, container), _PROXIED))
         try:
             end = join(
                 stream,
                 resize=resizer(client, path) if has_terminal else None,
                 has_stdin=joins_stdin,
-                detach=keys if has_terminal else b"",
+                detach=keys if is_typed else b"",
                 started=started,
             )
         except Terminated as terminated:

@@ -41,7 +41,8 @@ def join(
 ) -> End:
     """Carry bytes until the process ends or the detach keys are typed.
 
-    With `resize` it has a terminal: ours is raw meanwhile, and its size is told. `started` is called when we listen.
+    With `resize` it has a terminal: ours, where stdin is one, is raw meanwhile, and its size is told. `started` is
+    called when we listen.
     Raises Terminated for a signal that ends us.
     """
     connection, early, is_multiplexed = stream

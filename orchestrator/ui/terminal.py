@@ -36,7 +36,10 @@ def size_of(fd: int) -> tuple[int, int] | None:
 
 @contextmanager
 def raw_terminal(fd: int) -> Iterator[None]:
-    """Have a terminal in raw mode; what was typed ahead is kept."""
+    """Have a terminal in raw mode; what was typed ahead is kept. What is no terminal stays as it is."""
+    if not os.isatty(fd):
+        yield
+        return
     before = termios.tcgetattr(fd)
 
     def enter() -> None:

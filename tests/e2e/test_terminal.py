@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import select
 import signal
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -120,6 +121,29 @@ def test_attach_joins_the_services_own_shell_and_detaches(up: Trice) -> None:
         session.read_until("again-2")
         session.type("exit 5\n")
         assert session.end() == 5
+
+
+def test_attach_to_a_terminal_without_one_of_our_own_carries_stdin_and_output(up: Trice) -> None:
+    """A pipe has no raw mode: asking for it used to end in an internal error."""
+    piped = up.run("attach", "shell", stdin="exit 4\n")
+    assert (piped.code, piped.err) == (4, "")
+    up.run("start", "shell").ok()
+    by_name = up.run("container", "attach", "demo-shell-1", stdin="exit 6\n")
+    assert (by_name.code, by_name.err) == (6, "")
+    up.run("start", "shell").ok()
+    with up.begin("attach", "shell") as session:  # nothing to read: its stdin is /dev/null
+        assert session.stdout is not None
+        shown = session.stdout.fileno()
+
+        def is_listening() -> bool:
+            up.run("exec", "-T", "shell", "sh", "-c", "echo seen >/proc/1/fd/1").ok()
+            return bool(select.select([shown], [], [], 0.1)[0])
+
+        eventually(is_listening)
+        up.run("kill", "shell").ok()
+        out, err = session.communicate(timeout=10)
+    assert "seen" in out
+    assert (session.returncode, err) == (137, "")
 
 
 def test_run_has_a_terminal_and_its_exit_code(up: Trice) -> None:
