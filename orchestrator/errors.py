@@ -2,6 +2,7 @@
 
 OrchestratorError(Exception)
 ├─ LoadErrors(problems)         every problem of one loading phase; each a Problem with its place
+│  └─ NoStackFile               there is no stack file where one was looked for
 ├─ CycleError(services)         a dependency cycle, first service repeated at the end
 ├─ NotFoundError                no such service, no such project
 ├─ PlanConflict                 desired state that cannot be planned
@@ -56,6 +57,10 @@ class LoadErrors(OrchestratorError):
         super().__init__("\n".join(str(problem) for problem in problems))
         self.problems = problems
         self.warnings = warnings
+
+
+class NoStackFile(LoadErrors):
+    """There is no stack file where one was looked for."""
 
 
 class CycleError(OrchestratorError):

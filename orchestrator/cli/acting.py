@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
-from orchestrator.cli.selection import project_name
 from orchestrator.cli.target import is_running, members
 from orchestrator.cli.work import WorkFailed
 from orchestrator.client.start import is_there
@@ -39,7 +38,7 @@ def chosen(
     """
     if settings.is_by_container:
         return named(client, names)
-    found = members(client, project_name(settings)).of(names)
+    found = members(client, settings).of(names)
     return tuple(
         Chosen(str(item["Id"]), container_name(item), container_name(item))
         for item in found

@@ -13,13 +13,12 @@ from typing import NamedTuple
 
 import click
 
-from orchestrator.cli.selection import project_name
 from orchestrator.cli.settings import Settings
 from orchestrator.cli.target import find_container, members, number_of
 from orchestrator.client.api import Client
 from orchestrator.client.tars import pack, unpack
 from orchestrator.client.wire import ApiError
-from orchestrator.errors import LoadErrors, NotFoundError, OrchestratorError
+from orchestrator.errors import LoadErrors, OrchestratorError
 
 _GO_DIRECTORY, _GO_LINK = 1 << 31, 1 << 27
 _MOST_LINKS = 16
@@ -76,8 +75,8 @@ def _targets(settings: Settings, client: Client, name: str, index: int | None) -
     """Return all containers of a service, or the one of that number, or the container of that name."""
     if not settings.is_by_container and index is None:
         try:
-            found = members(client, project_name(settings))
-        except (NotFoundError, LoadErrors):
+            found = members(client, settings)
+        except LoadErrors:
             found = None
         if found is not None and name in found.services:
             ids = tuple(str(item["Id"]) for item in sorted(found.of((name,)), key=number_of))

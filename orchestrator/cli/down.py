@@ -7,9 +7,8 @@ import sys
 import click
 
 from orchestrator.cli.flags import Seconds
-from orchestrator.cli.selection import project_name
 from orchestrator.cli.settings import Settings
-from orchestrator.cli.target import members
+from orchestrator.cli.target import Members, members
 from orchestrator.cli.work import show_work
 from orchestrator.client.api import Client, Document
 from orchestrator.client.start import is_there
@@ -50,34 +49,34 @@ def command(
 ) -> None:
     """Stop and remove the project's containers."""
     client = settings.client()
-    project = project_name(settings)
-    if not is_there(client.paths):
+    found = members(client, settings)
+    known = found.known(services)
+    if not is_there(client.paths) or (services and not known):
         print(
-            f'trice: warning: No resource found to remove for project "{project}".', file=sys.stderr
+            f'trice: warning: No resource found to remove for project "{found.project}".',
+            file=sys.stderr,
         )
         return
     options: Document = {
-        "services": list(services),
+        "services": list(known),
         "remove_orphans": remove_orphans,
         "volumes": volumes,
         "grace_s": timeout,
         "cause": "down",
     }
-    images = _images(client, project, services, is_local=rmi == "local") if rmi else ()
-    show_work(client.down(project, options), settings.progress_view("down"))
+    images = _images(found, known, is_local=rmi == "local") if rmi else ()
+    show_work(client.down(found.project, options), settings.progress_view("down"))
     _remove_images(client, images, settings.progress_view("down"))
 
 
-def _images(
-    client: Client, project: str, services: tuple[str, ...], *, is_local: bool
-) -> tuple[str, ...]:
+def _images(found: Members, services: tuple[str, ...], *, is_local: bool) -> tuple[str, ...]:
     """Return the names of the images that the containers have; `is_local`: of those called after their service."""
-    found = {
+    images = {
         str(item["Image"])
-        for item in members(client, project).of(services)
-        if not is_local or str(item["Image"]) in _own_names(project, label(item, "service"))
+        for item in found.of(services)
+        if not is_local or str(item["Image"]) in _own_names(found.project, label(item, "service"))
     }
-    return tuple(sorted(found))
+    return tuple(sorted(images))
 
 
 def _own_names(project: str, service: str) -> tuple[str, str]:

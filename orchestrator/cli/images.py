@@ -8,7 +8,6 @@ import time
 
 import click
 
-from orchestrator.cli.selection import project_name
 from orchestrator.cli.settings import Settings
 from orchestrator.cli.target import members
 from orchestrator.client.api import Document
@@ -27,7 +26,7 @@ _COLUMNS = ("CONTAINER", "REPOSITORY", "TAG", "PLATFORM", "IMAGE ID", "SIZE", "C
 def command(settings: Settings, *, quiet: bool, form: str, services: tuple[str, ...]) -> None:
     """List the images that the project's containers have."""
     client = settings.client()
-    found = members(client, project_name(settings)).of(services)
+    found = members(client, settings).of(services)
     images = {str(each["Id"]): each for each in (client.images() if is_there(client.paths) else ())}
     if quiet:
         for image in sorted({str(each["ImageID"]) for each in found}):

@@ -6,17 +6,16 @@ import sys
 
 import click
 
-from orchestrator.cli.selection import check_services, project_name
 from orchestrator.cli.settings import Settings
 from orchestrator.cli.target import find_container, members
-from orchestrator.client.api import Client, Document
+from orchestrator.client.api import Client
 from orchestrator.client.bridge import Frames
 from orchestrator.client.follow import LogRequest, follow
 from orchestrator.client.start import is_there
 from orchestrator.client.wire import ApiError
-from orchestrator.errors import LoadErrors, NotFoundError
+from orchestrator.errors import LoadErrors
 from orchestrator.ui.lines import LogPrinter
-from orchestrator.ui.tables import container_name, label
+from orchestrator.ui.tables import container_name
 
 
 @click.command("logs")
@@ -51,18 +50,20 @@ def command(
         query += [("tail", tail), ("since", since), ("until", until)]
         _print_container(client, container, query)
         return
-    project = project_name(settings)
-    view = client.project(project) if is_there(client.paths) else None
-    containers = _containers(view)
-    check_services(_known(view, containers), services)
-    if not containers and not is_follow:
+    found = members(client, settings)
+    shown = found.of(services)
+    if not shown and not is_follow:
         return
     request = LogRequest(
-        project=project, services=services, is_follow=is_follow, tail=tail, since=since, until=until
+        project=found.project,
+        services=services,
+        is_follow=is_follow,
+        tail=tail,
+        since=since,
+        until=until,
     )
-    shown = [item for item in containers if not services or label(item, "service") in services]
     printer = LogPrinter(
-        project=project,
+        project=found.project,
         names=tuple(container_name(item) for item in shown),
         is_coloured=not no_color and settings.is_coloured(sys.stdout),
         has_prefix=not no_log_prefix,
@@ -81,10 +82,10 @@ def _container(settings: Settings, client: Client, names: tuple[str, ...]) -> st
     if len(names) != 1:
         return ""
     try:
-        found = members(client, project_name(settings))
-    except (NotFoundError, LoadErrors):
+        is_service = members(client, settings).has(names[0])
+    except LoadErrors:
         return find_container(settings, client, names[0])
-    if names[0] in found.services or not is_there(client.paths):
+    if is_service or not is_there(client.paths):
         return ""
     try:
         return str(client.inspect(names[0])["Id"])
@@ -105,14 +106,3 @@ def _print_container(client: Client, container: str, query: list[tuple[str, str]
             stream = sys.stderr if is_stderr else sys.stdout
             stream.buffer.write(payload)
             stream.flush()
-
-
-def _containers(view: Document | None) -> list[Document]:
-    items = (view or {}).get("containers")
-    return [item for item in items if isinstance(item, dict)] if isinstance(items, list) else []
-
-
-def _known(view: Document | None, containers: list[Document]) -> frozenset[str]:
-    services = (view or {}).get("services")
-    names = {str(name) for name in services} if isinstance(services, list) else set()
-    return frozenset(names | {label(item, "service") for item in containers})

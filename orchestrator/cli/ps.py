@@ -7,11 +7,12 @@ import time
 
 import click
 
-from orchestrator.cli.selection import check_services, project_name
 from orchestrator.cli.settings import Settings
-from orchestrator.client.api import Client, Document
-from orchestrator.client.start import is_there
+from orchestrator.cli.target import Members, members
+from orchestrator.client.api import Document
 from orchestrator.ui.tables import PS_COLUMNS, container_name, label, ps_document, ps_row, table
+
+_LIVE = frozenset({"running", "paused", "restarting"})
 
 
 @click.command("ps")
@@ -34,7 +35,7 @@ def command(
 ) -> None:
     """List the project's running containers."""
     client = settings.client()
-    containers = _containers(client, project_name(settings), services, is_all=is_all)
+    containers = _containers(members(client, settings), services, is_all=is_all)
     if is_services:
         for service in sorted({label(container, "service") for container in containers}):
             print(service)
@@ -51,27 +52,7 @@ def command(
         print(table(PS_COLUMNS, rows), end="")
 
 
-def _containers(
-    client: Client, project: str, services: tuple[str, ...], *, is_all: bool
-) -> list[Document]:
-    """Return the containers to show, by name. Raises NotFoundError for a service that is nowhere."""
-    view = (client.project(project) if is_there(client.paths) else None) or {}
-    containers = view.get("containers", ())
-    found = (
-        [item for item in containers if isinstance(item, dict)]
-        if isinstance(containers, list)
-        else []
-    )
-    known = view.get("services")
-    names = {str(name) for name in known} if isinstance(known, list) else set()
-    check_services(frozenset(names | {label(item, "service") for item in found}), services)
-    return sorted(
-        (
-            item
-            for item in found
-            if (is_all or item["State"] in {"running", "paused", "restarting"})
-            and (not services or label(item, "service") in services)
-            and label(item, "oneoff").lower() != "true"
-        ),
-        key=container_name,
-    )
+def _containers(found: Members, services: tuple[str, ...], *, is_all: bool) -> list[Document]:
+    """Return the containers to show, by name. Raises as `Members.of`."""
+    shown = [item for item in found.of(services) if is_all or item["State"] in _LIVE]
+    return sorted(shown, key=container_name)

@@ -6,7 +6,6 @@ import click
 
 from orchestrator.cli.acting import act_on_all, named
 from orchestrator.cli.flags import Seconds
-from orchestrator.cli.selection import project_name
 from orchestrator.cli.settings import Settings
 from orchestrator.cli.target import members
 from orchestrator.cli.work import show_work
@@ -32,12 +31,12 @@ def command(
             words=("Restarting", "Started"),
         )
         return
-    project = project_name(settings)
-    members(client, project).of(names)
+    found = members(client, settings)
+    found.startable(names)
     options = {
         "services": list(names),
         "grace_s": timeout,
         "no_deps": no_deps,
         "cause": "restart",
     }
-    show_work(client.work(project, "restart", options), settings.progress_view("restart"))
+    show_work(client.work(found.project, "restart", options), settings.progress_view("restart"))

@@ -8,12 +8,11 @@ import click
 
 from orchestrator.cli.acting import act_on_all, named
 from orchestrator.cli.asking import is_sure
-from orchestrator.cli.selection import project_name
 from orchestrator.cli.settings import Settings
 from orchestrator.cli.stop import stop_services
 from orchestrator.cli.target import is_running, members
 from orchestrator.cli.work import show_work
-from orchestrator.ui.tables import container_name
+from orchestrator.ui.tables import container_name, label
 
 
 @click.command("rm")
@@ -41,17 +40,17 @@ def command(
             words=("Removing", "Removed"),
         )
         return
-    project = project_name(settings)
     if stop:
         stop_services(settings, client, names, None)
-    found = members(client, project).of(names)
-    gone = [container_name(item) for item in found if not is_running(item)]
+    found = members(client, settings)
+    gone = [item for item in found.of(names) if not is_running(item)]
     if not gone:
         print("No stopped containers", file=sys.stderr)
         return
     if not force:
-        print(f"Going to remove {', '.join(gone)}", file=sys.stderr)
+        print(f"Going to remove {', '.join(map(container_name, gone))}", file=sys.stderr)
         if not is_sure():
             return
-    options = {"services": list(names), "volumes": volumes, "cause": "rm"}
-    show_work(client.work(project, "rm", options), settings.progress_view("rm"))
+    services = sorted({label(item, "service") for item in gone}) if names else []
+    options = {"services": services, "volumes": volumes, "cause": "rm"}
+    show_work(client.work(found.project, "rm", options), settings.progress_view("rm"))

@@ -1,4 +1,4 @@
-"""Which project a read-only verb means, without loading the stack file where that can be avoided.
+"""Which project a verb means that acts on what is there, without loading the stack file where that can be avoided.
 
 The name is `-p`, COMPOSE_PROJECT_NAME, the file's `name:` or the directory's (compose-format §2.5). Where the file
 says its name in one plain line, or not at all, that is all that has to be read; else the loader is asked.
@@ -8,10 +8,15 @@ from __future__ import annotations
 
 import os
 import re
+from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from orchestrator.cli.settings import Settings
-from orchestrator.errors import NotFoundError, OrchestratorError
+from orchestrator.errors import NoStackFile, OrchestratorError
+
+if TYPE_CHECKING:
+    from orchestrator.model.project import Project
 
 _DEFAULT_FILES = ("compose.yaml", "compose.yml", "docker-compose.yml", "docker-compose.yaml")
 _OVERRIDES = (
@@ -24,20 +29,47 @@ _PLAIN_KEY = r"([A-Za-z][\w-]*):(?:\s+(.*?))?\s*$"
 _PLAIN_VALUE = r"""(["']?)([a-z0-9][a-z0-9_-]*)\1(?:\s+#.*)?"""
 
 
-def project_name(settings: Settings) -> str:
-    """Return the name of the project that the flags, environment and directory mean.
+class Selection:
+    """The project that flags, environment and directory mean; its stack file is loaded once at most."""
 
-    Raises NotFoundError when there is no stack file, LoadErrors and OrchestratorError for a bad one.
-    """
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+
+    @cached_property
+    def project(self) -> str:
+        """The project's name. Raises NoStackFile, LoadErrors, OrchestratorError."""
+        settings = self._settings
+        return _given_name(settings) or _quick_name(settings) or self._loaded.name
+
+    @cached_property
+    def services(self) -> frozenset[str]:
+        """All services of the stack file, enabled or not; none without a file. Raises LoadErrors for a bad one."""
+        try:
+            project = self._loaded
+        except NoStackFile:
+            return frozenset()
+        return frozenset(project.services.keys() | project.left_out)
+
+    @cached_property
+    def _loaded(self) -> Project:
+        from orchestrator.cli.loading import load_project  # [lazy] yaml
+
+        return load_project(self._settings).project
+
+
+def project_name(settings: Settings) -> str:
+    """Return the name of the project that the flags, environment and directory mean. Raises as `Selection.project`."""
+    return Selection(settings).project
+
+
+def _given_name(settings: Settings) -> str:
     given = settings.project_name or os.environ.get("COMPOSE_PROJECT_NAME", "")
-    if given:
-        if not re.fullmatch(_NAME, given):
-            raise OrchestratorError(
-                f'invalid project name "{given}": must consist only of lowercase alphanumeric characters, '
-                "hyphens, and underscores as well as start with a letter or number"
-            )
-        return given
-    return _quick_name(settings) or _loaded_name(settings)
+    if given and not re.fullmatch(_NAME, given):
+        raise OrchestratorError(
+            f'invalid project name "{given}": must consist only of lowercase alphanumeric characters, '
+            "hyphens, and underscores as well as start with a letter or number"
+        )
+    return given
 
 
 def _quick_name(settings: Settings) -> str | None:
@@ -101,16 +133,3 @@ def _written_name(text: str) -> str | None:
 
 def _from_directory(name: str) -> str:
     return re.sub(r"[^a-z0-9_-]", "", name.lower()).lstrip("_-")
-
-
-def _loaded_name(settings: Settings) -> str:
-    from orchestrator.cli.loading import load_project  # [lazy] yaml
-
-    return load_project(settings).project.name
-
-
-def check_services(known: frozenset[str], wanted: tuple[str, ...]) -> None:
-    """Raise NotFoundError for the first service that is not known."""
-    for service in wanted:
-        if service not in known:
-            raise NotFoundError(f"no such service: {service}")

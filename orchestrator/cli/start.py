@@ -6,7 +6,6 @@ import click
 
 from orchestrator.cli.acting import act_on_all, named
 from orchestrator.cli.attach import attached_start
-from orchestrator.cli.selection import project_name
 from orchestrator.cli.settings import Settings
 from orchestrator.cli.target import members
 from orchestrator.cli.work import show_work
@@ -40,8 +39,8 @@ def command(
         return 0
     if is_attached or interactive:
         raise click.UsageError("-a and -i are for `trice container start`; see `trice attach`")
-    project = project_name(settings)
-    members(client, project).of(names)
+    found = members(client, settings)
+    found.startable(names)
     options = {"services": list(names), "cause": "start"}
-    show_work(client.work(project, "start", options), settings.progress_view("start"))
+    show_work(client.work(found.project, "start", options), settings.progress_view("start"))
     return 0

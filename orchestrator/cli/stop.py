@@ -8,7 +8,6 @@ import click
 
 from orchestrator.cli.acting import act_on_all, named
 from orchestrator.cli.flags import Seconds
-from orchestrator.cli.selection import project_name
 from orchestrator.cli.settings import Settings
 from orchestrator.cli.target import members
 from orchestrator.cli.work import show_work
@@ -40,10 +39,10 @@ def stop_services(
     settings: Settings, client: Client, services: tuple[str, ...], timeout: float | None
 ) -> None:
     """Stop these services of the project, dependents first. Nothing there: a warning."""
-    project = project_name(settings)
-    if not is_there(client.paths):
-        print(f'trice: warning: nothing to stop in project "{project}"', file=sys.stderr)
+    found = members(client, settings)
+    known = found.known(services)
+    if not is_there(client.paths) or (services and not known):
+        print(f'trice: warning: nothing to stop in project "{found.project}"', file=sys.stderr)
         return
-    members(client, project).of(services)
-    options = {"services": list(services), "grace_s": timeout, "cause": "stop"}
-    show_work(client.stop(project, options), settings.progress_view("stop"))
+    options = {"services": list(known), "grace_s": timeout, "cause": "stop"}
+    show_work(client.stop(found.project, options), settings.progress_view("stop"))

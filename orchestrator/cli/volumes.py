@@ -30,7 +30,7 @@ def command(settings: Settings, *, quiet: bool, form: str, services: tuple[str, 
     if is_there(client.paths):
         found = client.volumes({"label": [f"{_PROJECT}={project}"]})
     if services:
-        used = {name for each in members(client, project).of(services) for name in _names(each)}
+        used = {name for each in members(client, settings).of(services) for name in _names(each)}
         found = tuple(each for each in client.volumes() if each["Name"] in used)
     print_volumes(found, quiet=quiet, form=form)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from orchestrator.errors import LoadErrors, Problem
+from orchestrator.errors import LoadErrors, NoStackFile, Problem
 from orchestrator.load.dotenv import parse_env
 from orchestrator.load.environment import Environment, Variable
 from orchestrator.load.paths import absolute, base_name, parent
@@ -183,7 +183,7 @@ class _Discovery:
             directory = parent(directory)
         why = "no stack file here or in any directory above"
         hint = f"write a {NAMES[0]}, or name one with -f"
-        raise LoadErrors(_problem(start, why, hint))
+        raise NoStackFile(_problem(start, why, hint))
 
     def _present(self, directory: str, names: tuple[str, ...]) -> tuple[str, ...]:
         paths = (absolute(name, directory) for name in names)

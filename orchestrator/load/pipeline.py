@@ -73,7 +73,7 @@ def load_stack(request: LoadRequest, source: Source, trace: Trace = NO_TRACE) ->
         return _load(request, source, trace, findings)
     except LoadErrors as errors:
         warnings = tuple(dict.fromkeys(findings.warnings))
-        raise LoadErrors(*errors.problems, warnings=warnings) from errors
+        raise type(errors)(*errors.problems, warnings=warnings) from errors
 
 
 def _load(request: LoadRequest, source: Source, trace: Trace, findings: Findings) -> Stack:

@@ -242,6 +242,8 @@ class Verbs:
     async def _start_by_hand(self, name: str, options: VerbOptions, report: Report) -> Outcome:
         """Start what nobody looks after: labels are all that is known of it."""
         members = await self._members(name)
+        if not members:
+            raise PlanConflict(f'project "{name}" has no container to start')
         chosen = _chosen(members, options.services, None)
         for service in _order(chosen, members):
             for each in members.get(service, ()):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import re
 import tarfile
 from pathlib import Path
 
@@ -51,6 +52,59 @@ def test_stop_and_start_keep_containers_and_their_files(up: Trice) -> None:
     assert told.index(" Container demo-db-1 Started") < told.index(" Container demo-web-1 Starting")
     assert up.ids() == ids
     assert up.run("exec", "-T", "web", "cat", "/kept").out == "kept\n"
+
+
+_SAID = {
+    "logs web": (0, ""),
+    "ps -q web": (0, ""),
+    "kill web": (0, "No container to kill\n"),
+    "stop web": (0, 'trice: warning: nothing to stop in project "demo"\n'),
+    "down web": (0, 'trice: warning: No resource found to remove for project "demo".\n'),
+    "top web": (0, ""),
+    "rm -f web": (0, "No stopped containers\n"),
+    "rm -f -s web db": (
+        0,
+        'trice: warning: nothing to stop in project "demo"\nNo stopped containers\n',
+    ),
+    "images -q web": (0, ""),
+    "exec -T web true": (1, 'trice: service "web" is not running\n'),
+    "wait web": (1, "trice: no containers for service(s) web are running\n"),
+    "start": (1, 'trice: service "db" has no container to start\n'),
+    "start web": (1, 'trice: service "web" has no container to start\n'),
+    "restart web": (1, 'trice: service "web" has no container to start\n'),
+}
+"""Exit code and stderr before the first `up` (compose-cli §9)."""
+
+
+@pytest.mark.parametrize("is_managed", [False, True], ids=["nobody there", "manager there"])
+def test_before_the_first_up_a_service_of_the_file_is_one(
+    trice: Trice, *, is_managed: bool
+) -> None:
+    trice.write(STACK)
+    if is_managed:
+        trice.load_image()
+    assert trice.paths.api_socket.exists() is is_managed
+    for words, (code, err) in _SAID.items():
+        done = trice.run(*words.split())
+        assert (done.code, done.out, done.err) == (code, "", err), words
+        if words not in {"start", "restart web"}:
+            ghost = trice.run(*words.replace("web", "ghost").split())
+            assert ghost.code == 1, words
+            assert re.fullmatch("trice: no such service( or container)?: ghost\n", ghost.err), (
+                f"{words}: {ghost.err}"
+            )
+    assert trice.paths.api_socket.exists() is is_managed  # nobody was started for that
+
+
+def test_a_service_that_the_file_has_since_the_last_up(up: Trice) -> None:
+    up.write(STACK + "  new: {image: busybox:test}\n")
+    for words in ("stop", "rm -f", "kill", "down"):
+        up.run(*words.split(), "new").ok()
+    assert set(states(up).values()) == {"running"}
+    up.run("stop", "-t", "2", "web", "new").ok()
+    assert states(up)["demo-web-1"] == "exited"
+    up.run("rm", "-f", "web", "new").ok()
+    assert set(up.ids()) == {"demo-db-1"}
 
 
 def test_start_makes_nothing(stack: Trice) -> None:

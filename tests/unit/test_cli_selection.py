@@ -7,8 +7,10 @@ from pathlib import Path
 import pytest
 
 from orchestrator.cli import selection
+from orchestrator.cli.selection import Selection
 from orchestrator.cli.settings import Settings
-from orchestrator.errors import LoadErrors, OrchestratorError
+from orchestrator.cli.target import Members
+from orchestrator.errors import LoadErrors, NoStackFile, NotFoundError, OrchestratorError
 from orchestrator.load.pipeline import load
 from orchestrator.load.source import SystemSource
 
@@ -78,5 +80,49 @@ def test_flag_and_variable_need_no_file(folder: Path, monkeypatch: pytest.Monkey
 
 
 def test_no_file_is_an_error(folder: Path) -> None:
-    with pytest.raises(LoadErrors):
+    with pytest.raises(NoStackFile):
         selection.project_name(Settings())
+
+
+def nothing_there() -> Members:
+    """A project that nothing is known of but what its stack file says."""
+    return Members(Selection(Settings()))
+
+
+def test_a_service_of_the_file_is_one_before_there_is_anything_of_it(folder: Path) -> None:
+    (folder / "compose.yaml").write_text(f"{SERVICES}  off: {{image: x, profiles: [more]}}\n")
+    found = nothing_there()
+    assert found.of(("web", "off")) == ()
+    assert found.known(("web",)) == ()
+    for ask in (found.of, found.known, found.startable):
+        with pytest.raises(NotFoundError, match=r"^no such service: ghost$"):
+            ask(("web", "ghost"))
+
+
+def test_without_a_file_only_what_is_there_counts(folder: Path) -> None:
+    found = Members(Selection(Settings(project_name="given")), services=frozenset({"web"}))
+    assert found.known(("web",)) == ("web",)
+    with pytest.raises(NotFoundError, match=r"^no such service: db$"):
+        found.of(("db",))
+
+
+def test_a_bad_file_is_told_rather_than_that_there_is_no_such_service(folder: Path) -> None:
+    (folder / "compose.yaml").write_text("services: {web: {image: 7}}\n")
+    found = nothing_there()
+    with pytest.raises(LoadErrors, match=r"services\.web\.image"):
+        found.of(("web",))
+
+
+def test_what_cannot_be_started(folder: Path) -> None:
+    (folder / "compose.yaml").write_text(f"{SERVICES}  db: {{image: x}}\n")
+    with pytest.raises(OrchestratorError, match=r'^service "db" has no container to start$'):
+        nothing_there().startable(())
+    web = {"Labels": {"com.docker.compose.service": "web"}}
+    found = Members(Selection(Settings()), containers=(web,), services=frozenset({"web"}))
+    assert found.startable(()) == found.startable(("web",)) == (web,)
+    with pytest.raises(OrchestratorError, match=r'^service "db" has no container to start$'):
+        found.startable(("web", "db"))
+    bare = Members(Selection(Settings(project_name="given")))
+    (folder / "compose.yaml").unlink()
+    with pytest.raises(OrchestratorError, match=r'^project "given" has no container to start$'):
+        bare.startable(())

@@ -64,6 +64,18 @@ def test_start_makes_nothing_and_says_so(tmp_path: Path) -> None:
     run(scenario, tmp_path)
 
 
+def test_start_of_what_is_not_there_is_an_error(tmp_path: Path) -> None:
+    async def scenario(path: Path) -> None:
+        async with a_bench(path) as bench:
+            verbs = Verbs(bench.supervisor)
+            with pytest.raises(PlanConflict, match='project "demo" has no container to start'):
+                await verbs.start("demo", VerbOptions(), bench.progress.append)
+            with pytest.raises(PlanConflict, match='project "demo" has no container to start'):
+                await verbs.restart("demo", VerbOptions(), bench.progress.append)
+
+    run(scenario, tmp_path)
+
+
 def test_restart_stops_at_once_what_does_not_depend_on_one_another(tmp_path: Path) -> None:
     async def scenario(path: Path) -> None:
         async with a_bench(path) as bench:
