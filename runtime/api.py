@@ -396,11 +396,16 @@ class Processes(Protocol):
     def copy_out(self, container: ContainerId, path: str) -> Iterator[bytes]:
         """Yield a tar stream of a file or directory, named by its last part ("." or a trailing "/.": its content).
 
-        Its processes stand still meanwhile. Close the iterator when it is not read to its end. Raises NotFound.
+        All of it is on this machine's disk, and its processes stand still no more, when the call returns. Close the
+        iterator when it is not read to its end. Raises NotFound; InvalidState when it is stopped meanwhile;
+        KernelRefused, where the disk is full, too.
         """
 
     def copy_in(self, container: ContainerId, path: str, tar: Iterator[bytes]) -> None:
-        """Unpack a tar stream into the directory `path`, which must be there. Raises NotFound, InvalidSpec."""
+        """Unpack a tar stream into the directory `path`, which must be there, once all of it has come.
+
+        Its processes stand still while it is unpacked. Raises NotFound, InvalidSpec, and what `copy_out` raises.
+        """
 
 
 class Images(Protocol):

@@ -3,7 +3,12 @@
     running   its processes stand still; the helper joins the mount namespace of its first process, by pidfd
     stopped   the container cannot be started meanwhile; the helper mounts its layers and binds for itself alone
 
-Part of `runtime.local`. What is frozen is let run on however a copy ends; after a crash the next manager does it.
+    copy out   container ─ helper ─► a file without a name below <lib>/work ─► who asked
+    copy in    who asked ─► such a file ─ helper ─► container
+
+So how long a container stands still is a matter of this machine's disk alone, not of who reads or writes at the other
+end; and who stops it need not wait for that either (`break_off`). Part of `runtime.local`. What is frozen is let run on
+however a copy ends; after a crash the next manager does it.
 """
 
 from __future__ import annotations
@@ -12,14 +17,14 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import IO, Protocol
 
 from runtime.api import ContainerId, HostFacts, PathState
-from runtime.cgroup import Hierarchy
 from runtime.container.compile import Rootfs, VolumePlaces
 from runtime.container.copying import compile_entry
 from runtime.copy.helper import LENGTH, VERSION
@@ -35,7 +40,7 @@ _START = "import sys; sys.path.append(sys.argv[2]); from runtime.copy.helper imp
 _PACKAGE = str(Path(__file__).resolve().parent.parent)
 _CHUNK = 256 * 1024
 STALL_S = 30.0
-"""How long the other side of a copy may do nothing; after that the container runs on and the copy has failed."""
+"""How long a helper may do nothing; after that the container runs on and the copy has failed."""
 _ERROR_BYTES = 64 * 1024
 
 
@@ -57,19 +62,19 @@ class LocalCopies:
         host: Host,
         *,
         facts: HostFacts,
-        hierarchy: Hierarchy,
+        work: Path,
         records: Records,
         keeper: KeeperClient,
-        is_paused: Callable[[ContainerId], bool],
         stand_still: Callable[[ContainerId], AbstractContextManager[None]],
     ) -> None:
         self._host = host
         self._facts = facts
-        self._hierarchy = hierarchy
+        self._work = work
         self._records = records
         self._keeper = keeper
-        self._is_paused = is_paused
         self._stand_still = stand_still
+        self._watches: dict[ContainerId, set[_Watch]] = {}
+        self._watching = threading.Lock()
 
     def path_state(self, container: ContainerId, path: str) -> PathState:
         with self._helper(container, "stat", path) as helper:
@@ -77,93 +82,151 @@ class LocalCopies:
         return PathState(**json.loads(told))
 
     def copy_out(self, container: ContainerId, path: str) -> Iterator[bytes]:
-        # What can be said before the first byte is said now, not at the first `next`.
-        self.path_state(container, path)
-        return self._stream(container, path)
-
-    def _stream(self, container: ContainerId, path: str) -> Iterator[bytes]:
-        with (
-            self._helper(container, "out", path) as helper,
-            self._watched(container, helper) as watch,
-        ):
-            for chunk in _read(helper):
-                yield chunk
-                watch.touch()
+        with ExitStack() as stack:
+            file = stack.enter_context(self._file(path))
+            with self._at_work(container, "out", path) as (helper, watch):
+                for chunk in _read(helper):
+                    self._put(file, chunk, path)
+                    watch.touch()
+            stack.pop_all()
+        return _pieces(file)
 
     def copy_in(self, container: ContainerId, path: str, tar: Iterator[bytes]) -> None:
-        with (
-            self._helper(container, "in", path) as helper,
-            self._watched(container, helper) as watch,
-        ):
-            stdin = _pipe(helper.stdin)
-            with suppress(BrokenPipeError):  # what it complains of is on its stderr
-                for chunk in tar:
-                    _write(stdin, chunk)
-                    watch.touch()
-            with suppress(BrokenPipeError):
-                stdin.close()
+        self._checked(container, path)
+        with self._file(path) as file:
+            for chunk in tar:
+                self._put(file, chunk, path)
+            with self._at_work(container, "in", path) as (helper, watch):
+                _feed(helper, watch, _pieces(file))
+
+    def break_off(self, container: ContainerId) -> None:
+        """Have the copies of a container fail that are under way: it is to end."""
+        with self._watching:
+            watches = tuple(self._watches.get(container, ()))
+        for watch in watches:
+            watch.break_off()
+
+    def _file(self, path: str) -> IO[bytes]:
+        """Return a file that has no name, so that nothing is left of it whatever happens to us."""
+        try:
+            self._work.mkdir(mode=0o700, parents=True, exist_ok=True)
+            return tempfile.TemporaryFile(dir=self._work, buffering=0)
+        except OSError as error:
+            raise self._no_room(error, path) from None
+
+    def _put(self, file: IO[bytes], chunk: bytes, path: str) -> None:
+        try:
+            _write(file, chunk)
+        except OSError as error:
+            raise self._no_room(error, path) from None
+
+    def _no_room(self, error: OSError, path: str) -> KernelRefused:
+        why = f"no room for it in between, below {self._work}: {error.strerror}"
+        return KernelRefused(
+            step="copy", syscall="write", errno=error.errno or 0, reason=why, path=path
+        )
+
+    @contextmanager
+    def _at_work(
+        self, container: ContainerId, verb: str, path: str
+    ) -> Iterator[tuple[subprocess.Popen[bytes], _Watch]]:
+        """A helper that is not waited for when it does nothing, or when its container is to end."""
+        watch: _Watch | None = None
+        try:
+            with self._helper(container, verb, path) as helper:
+                watch = _Watch(helper.kill)
+                with self._watching:
+                    self._watches.setdefault(container, set()).add(watch)
+                try:
+                    yield helper, watch
+                finally:
+                    watch.end()
+                    self._forget(container, watch)
+        except KernelRefused:
+            if watch is not None and watch.is_broken_off:
+                raise self._ending(container) from None
+            raise
+
+    def _forget(self, container: ContainerId, watch: _Watch) -> None:
+        with self._watching:
+            self._watches[container].discard(watch)
+            if not self._watches[container]:
+                del self._watches[container]
+
+    def _ending(self, container: ContainerId) -> InvalidState:
+        name = self._records.get(container).request.name
+        return InvalidState(f"container {name}", "ending", "copy files of")
+
+    def _checked(self, container: ContainerId, path: str) -> None:
+        self._records.get(container)
+        if not path or "\0" in path:
+            raise InvalidSpec("path", f"{path!r} is no path in a container")
 
     @contextmanager
     def _helper(
         self, container: ContainerId, verb: str, path: str
     ) -> Iterator[subprocess.Popen[bytes]]:
         """A helper at work in the container's tree, its order given; checked for its end at the end."""
-        self._records.get(container)
-        if not path or "\0" in path:
-            raise InvalidSpec("path", f"{path!r} is no path in a container")
+        self._checked(container, path)
         with self._host.verb(container):
             live = self._host.live(container)
-            if live is None:
-                rootfs = self._host.rootfs(container)
-                entry = compile_entry(
-                    self._host.config(container),
-                    facts=self._facts,
-                    rootfs=rootfs,
-                    volumes=self._host.volume_places(container),
-                )
-                with _working(entry, verb, path, None) as helper:
-                    yield helper
-                return
-            pidfd = self._keeper.held(container, "pidfd")
-            if pidfd is None:
-                raise InvalidState(f"container {container[:12]}", "ending", "copy files of")
-            try:
-                entry = compile_entry(self._host.config(container), facts=self._facts, rootfs=None)
-                with self._stand_still(container), _working(entry, verb, path, pidfd) as helper:
-                    yield helper
-            finally:
-                os.close(pidfd)
+            begun = (
+                self._in_stopped(container, verb, path)
+                if live is None
+                else self._in_running(container, live, verb, path)
+            )
+            with begun as helper:
+                yield helper
 
     @contextmanager
-    def _watched(self, container: ContainerId, helper: subprocess.Popen[bytes]) -> Iterator[_Watch]:
-        """See to it that nobody keeps a container frozen by not reading on."""
+    def _in_stopped(
+        self, container: ContainerId, verb: str, path: str
+    ) -> Iterator[subprocess.Popen[bytes]]:
+        rootfs = self._host.rootfs(container)
+        entry = compile_entry(
+            self._host.config(container),
+            facts=self._facts,
+            rootfs=rootfs,
+            volumes=self._host.volume_places(container),
+        )
+        with _working(entry, verb, path, None) as helper:
+            yield helper
 
-        def give_up() -> None:
-            helper.kill()
-            if not self._is_paused(container):
-                self._hierarchy.open(container).thaw()
-
-        watch = _Watch(give_up)
-        try:
-            yield watch
-        finally:
-            watch.end()
+    @contextmanager
+    def _in_running(
+        self, container: ContainerId, live: Live, verb: str, path: str
+    ) -> Iterator[subprocess.Popen[bytes]]:
+        with ExitStack() as stack:
+            pidfd = self._keeper.held(container, "pidfd")
+            if pidfd is None:
+                raise self._ending(container)
+            stack.callback(os.close, pidfd)
+            entry = compile_entry(self._host.config(container), facts=self._facts, rootfs=None)
+            stack.enter_context(self._stand_still(container))
+            if self._host.live(container) != live:
+                raise self._ending(container)
+            yield stack.enter_context(_working(entry, verb, path, pidfd))
 
 
 class _Watch:
-    """Calls `give_up` once when STALL_S have passed without a `touch`."""
+    """Calls `give_up` when STALL_S have passed without a `touch`, or when it is broken off."""
 
     def __init__(self, give_up: Callable[[], None]) -> None:
         self._give_up = give_up
         self._has_news = threading.Condition()
         self._count = 0
         self._is_over = False
+        self.is_broken_off = False
         threading.Thread(target=self._run, name="copy-watch", daemon=True).start()
 
     def touch(self) -> None:
         with self._has_news:
             self._count += 1
             self._has_news.notify()
+
+    def break_off(self) -> None:
+        self.is_broken_off = True
+        self._give_up()
 
     def end(self) -> None:
         with self._has_news:
@@ -243,16 +306,32 @@ def _pipe(pipe: IO[bytes] | None) -> IO[bytes]:
     return pipe
 
 
-def _write(pipe: IO[bytes], data: bytes) -> None:
+def _write(file: IO[bytes], data: bytes) -> None:
     view = memoryview(data)
     while view:
-        view = view[pipe.write(view) :]
+        view = view[file.write(view) :]
+
+
+def _feed(helper: subprocess.Popen[bytes], watch: _Watch, pieces: Iterator[bytes]) -> None:
+    """Give it all of its stdin. One that wants no more says why on its stderr."""
+    with suppress(BrokenPipeError), _pipe(helper.stdin) as stdin:
+        for chunk in pieces:
+            _write(stdin, chunk)
+            watch.touch()
 
 
 def _read(helper: subprocess.Popen[bytes]) -> Iterator[bytes]:
     stdout = _pipe(helper.stdout)
     while chunk := stdout.read(_CHUNK):
         yield chunk
+
+
+def _pieces(file: IO[bytes]) -> Iterator[bytes]:
+    """Yield what is in a file, from its beginning, and close it."""
+    with file:
+        file.seek(0)
+        while chunk := file.read(_CHUNK):
+            yield chunk
 
 
 def _error(complaint: bytes, code: int, path: str) -> Exception:

@@ -138,10 +138,9 @@ class LocalRuntime(LocalImages, Parts):
         self._copies = LocalCopies(
             self,
             facts=self._facts,
-            hierarchy=self._hierarchy,
+            work=paths.work,
             records=self._records,
             keeper=self._keeper,
-            is_paused=self._processes.is_paused,
             stand_still=self._processes.standing_still,
         )
         self._meet_keeper()
@@ -327,13 +326,15 @@ class LocalRuntime(LocalImages, Parts):
         if container not in self._live:
             return
         self.emit("kill", record, signal=signal or record.stop_signal)
-        if grace_s > 0:
-            self._signal(record, signal or record.stop_signal)
-            if self._processes.is_paused(container):
-                self._processes.let_run(container)
-            if self._wait_ended(container, grace_s):
-                return
-        self._kill_all(record)
+        self._copies.break_off(container)
+        with self._processes.going_on(container):
+            if grace_s > 0:
+                self._signal(record, signal or record.stop_signal)
+                if self._processes.is_paused(container):
+                    self._processes.let_run(container)
+                if self._wait_ended(container, grace_s):
+                    return
+            self._kill_all(record)
 
     def kill(self, container: ContainerId, *, signal: str) -> None:
         record = self._records.get(container)
@@ -342,6 +343,7 @@ class LocalRuntime(LocalImages, Parts):
         self.emit("kill", record, signal=signal)
         self._signal(record, signal)
         if signal_number(signal) == SIGKILL:
+            self._copies.break_off(container)
             self._processes.let_run(container)
 
     def remove(self, container: ContainerId, *, force: bool = False, volumes: bool = False) -> None:
@@ -349,6 +351,8 @@ class LocalRuntime(LocalImages, Parts):
             record = self._records.get(container)
         except NotFound:
             return
+        if force:
+            self._copies.break_off(container)
         with self.verb(container):
             if container in self._live:
                 if not force:

@@ -78,8 +78,8 @@ class LocalProcesses:
         self._host = host
         self._still: dict[ContainerId, int] = {}
         """How many want it to stand still for the time being."""
-        self._entering: dict[ContainerId, int] = {}
-        """How many processes are on their way in, which would stop halfway if it stood still."""
+        self._going_on: dict[ContainerId, int] = {}
+        """How many need it to go on: those on their way in would stop halfway, its end would not be heard of."""
         self._gate = threading.Condition()
         self._facts = facts
         self._hierarchy = hierarchy
@@ -105,7 +105,9 @@ class LocalProcesses:
         told = Told(
             lambda end: self._host.emit("exec_die", record, execID=exec_id, exitCode=str(end.code))
         )
-        with self._way_in(record):
+        with self.going_on(container):
+            if self.is_paused(container):
+                raise InvalidState(_named(record), "paused", "execute a process in")
             execed = self._keeper.exec(
                 container,
                 exec_id=exec_id,
@@ -168,6 +170,7 @@ class LocalProcesses:
             if self.is_paused(container):
                 raise InvalidState(_named(record), "paused", "pause")
             with self.standing_still(container):
+                self._running(container, "pause")  # still
                 self._mark(container).touch(mode=0o600)  # it stays so
         self._host.emit("pause", record)
 
@@ -186,13 +189,13 @@ class LocalProcesses:
     def standing_still(self, container: ContainerId) -> Iterator[None]:
         """Freeze its processes for the time being; they stay so if it is paused. Several may want that at once.
 
-        Who is on his way in arrives first, and nobody sets out meanwhile.
+        Who needs it to go on is done first, and nobody else begins meanwhile.
         """
         with self._gate:
             self._still[container] = self._still.get(container, 0) + 1
         try:
             with self._gate:
-                self._gate.wait_for(lambda: container not in self._entering)
+                self._gate.wait_for(lambda: container not in self._going_on)
             self._group(container).freeze()
             yield
         finally:
@@ -203,18 +206,16 @@ class LocalProcesses:
                 self._gate.notify_all()
 
     @contextmanager
-    def _way_in(self, record: Record) -> Iterator[None]:
-        """Keep it from standing still while a process of ours enters. Raises InvalidState when it is paused."""
+    def going_on(self, container: ContainerId) -> Iterator[None]:
+        """Keep it from standing still for the time being, once it does no more. One that is paused stays so."""
         with self._gate:
-            self._gate.wait_for(lambda: record.id not in self._still or self.is_paused(record.id))
-            if self.is_paused(record.id):
-                raise InvalidState(_named(record), "paused", "execute a process in")
-            self._entering[record.id] = self._entering.get(record.id, 0) + 1
+            self._gate.wait_for(lambda: container not in self._still or self.is_paused(container))
+            self._going_on[container] = self._going_on.get(container, 0) + 1
         try:
             yield
         finally:
             with self._gate:
-                _one_less(self._entering, record.id)
+                _one_less(self._going_on, container)
                 self._gate.notify_all()
 
     @contextmanager

@@ -48,7 +48,9 @@ class ArchiveRoutes:
     async def copy_out(self, request: Request) -> Answer:
         state, path = await self._place(request)
         stat = await self._stat(state, path)
-        chunks = await self._engine.call(self._engine.runtime.copy_out, state.id, path)
+        chunks = await hijack.in_thread(
+            lambda: self._engine.runtime.copy_out(state.id, path), name=f"copy-{state.id[:12]}"
+        )
         return Stream(chunks=self._chunks(chunks), content_type=TAR, headers=((_STAT, stat),))
 
     async def copy_in(self, request: Request) -> Answer:

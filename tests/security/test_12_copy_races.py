@@ -18,6 +18,8 @@ import pytest
 
 from runtime.api import ContainerId, KernelRefused, NotFound, RuntimeFault
 from runtime.linux.openat2 import NO_OPENAT2_VARIABLE
+from tests.kernel.test_pause import is_frozen
+from tests.support.copying import held_copy
 from tests.support.live import Live, live
 from tests.support.needs import needs
 from tests.support.waiting import eventually
@@ -156,13 +158,14 @@ def test_the_helper_runs_nothing_and_loads_nothing_of_the_containers(root_dir: P
 
 def test_the_helper_is_nobody_in_the_container_and_has_little(box: Live) -> None:
     """While it works: its root is the container's, its program a sealed memfd, its capabilities are those of files."""
-    container = box.run("sh", "-c", "dd if=/dev/zero of=/big bs=1M count=8; exec sleep 1000")
-    eventually(
-        lambda: box.sh(container, "grep -q sleep /proc/1/comm").code == 0, what="the file is there"
-    )
-    stream = box.runtime.copy_out(container, "/big")
-    next(stream)
-    helper = _helper_of(box)
+    container = box.run()
+    with held_copy(box, container) as (helper, _):
+        _expect_little(box, container, helper)
+        assert is_frozen(box.pid(container))
+    assert not Path(f"/proc/{helper}").exists()
+
+
+def _expect_little(box: Live, container: ContainerId, helper: int) -> None:
     status = Path(f"/proc/{helper}/status").read_text()
     assert int(status.partition("CapEff:")[2].split()[0], 16) == 0b11111 & ~0b00000
     assert "NoNewPrivs:\t1" in status
@@ -176,18 +179,3 @@ def test_the_helper_is_nobody_in_the_container_and_has_little(box: Live) -> None
     )
     inside = box.runtime.top(container)
     assert helper not in {info.pid for info in inside}
-    del stream
-    eventually(lambda: not Path(f"/proc/{helper}").exists(), what="the helper is gone")
-
-
-def _helper_of(box: Live) -> int:
-    """Return the one child of ours that copies."""
-    for folder in Path("/proc").glob("[0-9]*"):
-        with suppress(OSError):
-            parent = (folder / "status").read_text().partition("PPid:")[2].split()[0]
-            if (
-                int(parent) == os.getpid()
-                and b"runtime.copy.helper" in (folder / "cmdline").read_bytes()
-            ):
-                return int(folder.name)
-    raise AssertionError("no helper is there")
