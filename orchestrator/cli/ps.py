@@ -16,7 +16,7 @@ _LIVE = frozenset({"running", "paused", "restarting"})
 
 
 @click.command("ps")
-@click.option("-a", "--all", "is_all", is_flag=True, help="Stopped containers too.")
+@click.option("-a", "--all", "is_all", is_flag=True, help="Stopped and one-off ones, too.")
 @click.option("-q", "--quiet", is_flag=True, help="Ids alone.")
 @click.option("--services", "is_services", is_flag=True, help="Names of services alone.")
 @click.option("--format", "form", type=click.Choice(["table", "json"]), default="table")
@@ -53,6 +53,10 @@ def command(
 
 
 def _containers(found: Members, services: tuple[str, ...], *, is_all: bool) -> list[Document]:
-    """Return the containers to show, by name. Raises as `Members.of`."""
-    shown = [item for item in found.of(services) if is_all or item["State"] in _LIVE]
+    """Return the containers to show, by name. `is_all`: one-off ones, too. Raises as `Members.of`."""
+    shown = (
+        (*found.of(services), *found.one_offs_of(services))
+        if is_all
+        else (item for item in found.of(services) if item["State"] in _LIVE)
+    )
     return sorted(shown, key=container_name)

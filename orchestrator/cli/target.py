@@ -40,6 +40,11 @@ class Members(NamedTuple):
         self._check(wanted)
         return _of_services(self.containers, wanted)
 
+    def one_offs_of(self, wanted: tuple[str, ...]) -> tuple[Document, ...]:
+        """Return the one-off containers of these services. Raises as `of`."""
+        self._check(wanted)
+        return _of_services(self.one_offs, wanted)
+
     def known(self, wanted: tuple[str, ...]) -> tuple[str, ...]:
         """Return those of these services that the manager knows, which is all that it can act on. Raises as `of`."""
         self._check(wanted)

@@ -28,7 +28,7 @@ def endings(
     by_service: dict[ServiceName, list[Departure]] = {}
     for each in leaving:
         by_service.setdefault(each.instance.service, []).append(each)
-    needs = _recorded_needs(desired.project, present) if by_service else {}
+    needs = _recorded_needs(desired.project, present, by_service) if by_service else {}
     order = graph.start_order(list(needs), needs) if needs else ()
     dependents: dict[ServiceName, list[ServiceName]] = {name: [] for name in order}
     for name in order:
@@ -51,13 +51,21 @@ def endings(
     return actions
 
 
-def _recorded_needs(project: Project | None, present: Present) -> graph.Needs:
-    """Return the dependencies to stop by: the stack file's, else what containers remember."""
+def _recorded_needs(
+    project: Project | None,
+    present: Present,
+    leaving: Mapping[ServiceName, Sequence[Departure]],
+) -> graph.Needs:
+    """Return the dependencies to stop by: the stack file's, else what containers remember.
+
+    Of a service that has only one-off containers left, these are all that does.
+    """
     needs: dict[ServiceName, frozenset[ServiceName]] = {}
     known = graph.dependencies(project) if project is not None else {}
-    names = sorted({*present, *known})
+    names = sorted({*present, *known, *leaving})
     for name in names:
-        recorded = [recorded_dependencies(each.state.labels) for each in present.get(name, ())]
+        members = [*present.get(name, ()), *(each.instance for each in leaving.get(name, ()))]
+        recorded = [recorded_dependencies(each.state.labels) for each in members]
         found = frozenset(known[name]) if name in known else frozenset().union(*recorded)
         needs[name] = found.intersection(names)
     return graph.without_cycles(names, needs)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 
 import pytest
@@ -72,6 +73,25 @@ def test_without_rm_it_stays_with_the_labels_of_a_one_off(one: Trice) -> None:
     one.run("run", "--no-deps", "job", "true").ok()
     (named,) = oneoffs(one)
     assert str(named["Names"]).startswith("['/demo-job-run-")
+
+
+def test_a_one_off_that_stays_is_listed_until_down_removes_orphans(one: Trice) -> None:
+    live = one.run("run", "-d", "--name", "live", "job", "sleep", "1000").ok().out.strip()
+    one.run("run", "--no-deps", "--name", "ended", "job", "true").ok()
+    assert set(one.containers()) == {"demo-db-1", "live", "ended"}
+    assert one.containers()["live"]["Service"] == "job"
+    assert one.run("ps", "-a", "-q", "job").ok().out.splitlines()[-1] == live
+    assert len(one.run("ps", "-q").ok().out.split()) == 1  # they are for `ps -a`, running or not
+    pid = one.pids()[live]
+    one.run("down").ok()
+    assert set(one.containers()) == {"live", "ended"}
+    assert os.path.exists(f"/proc/{pid}")
+    one.run("down", "--remove-orphans", "-t", "1").ok()
+    assert one.run("container", "ls", "-a", "-q").ok().out == ""
+    assert not os.path.exists(f"/proc/{pid}")
+    one.run("run", "--no-deps", "--name", "late", "job", "true").ok()  # of what has never been up
+    one.run("down", "--remove-orphans").ok()
+    assert one.containers() == {}
 
 
 def test_entrypoint_drops_the_command(one: Trice) -> None:

@@ -9,22 +9,16 @@ import pytest
 
 from orchestrator.errors import NotFoundError, OrchestratorError, PlanConflict
 from orchestrator.plan import labels
-from orchestrator.plan.desired import UpOptions
+from orchestrator.plan.desired import DownOptions, UpOptions
 from orchestrator.run.verbs import AUTO_REMOVE, RunOptions, VerbOptions, Verbs
-from runtime.api import Exit, ExitKind
+from runtime.api import ContainerId, Exit, ExitKind
 from tests.support.supervising import TWO, Bench, a_bench, a_document, run
 
-RESTARTS = a_document(
-    {
-        "db": {"image": "app"},
-        "web": {
-            "image": "app",
-            "depends_on": {
-                "db": {"condition": "service_started", "required": True, "restart": False}
-            },
-        },
-    }
-)
+DEPENDENT = {
+    "image": "app",
+    "depends_on": {"db": {"condition": "service_started", "required": True, "restart": False}},
+}
+RESTARTS = a_document({"db": {"image": "app"}, "web": DEPENDENT})
 
 
 def attempts(bench: Bench) -> dict[str, int]:
@@ -273,6 +267,29 @@ def test_run_waits_for_what_has_to_be_completed(tmp_path: Path) -> None:
             await bench.supervisor.start_container(bench.runtime.by_name("demo-seed-1").id)
             with pytest.raises(OrchestratorError, match=r"demo-seed-1 exited \(1\)"):
                 await verbs.completed(project.project, "seed", bench.progress.append)
+
+    run(scenario, tmp_path)
+
+
+def test_down_removes_one_offs_of_what_has_never_been_up_only_as_orphans(tmp_path: Path) -> None:
+    async def scenario(path: Path) -> None:
+        async with a_bench(path) as bench:
+            verbs = Verbs(bench.supervisor)
+            for service in ("db", "web"):
+                made = await verbs.run(
+                    RESTARTS,
+                    service,
+                    options=RunOptions(name=f"once-{service}", no_deps=True),
+                    report=bench.progress.append,
+                )
+                await bench.supervisor.start_container(ContainerId(made.container))
+            await bench.supervisor.down("demo", report=bench.progress.append)
+            assert set(bench.states()) == {"once-db", "once-web"}
+            options = DownOptions(remove_orphans=True)
+            await bench.supervisor.down("demo", options=options, report=bench.progress.append)
+            assert bench.states() == {}
+            stops = [each for each in bench.runtime.trace if each.startswith("stop ")]
+            assert stops == ["stop once-web", "stop once-db"]  # as their labels say
 
     run(scenario, tmp_path)
 
