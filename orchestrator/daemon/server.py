@@ -108,8 +108,10 @@ class Server:
         writer.transport.set_write_buffer_limits(high=self._limits.write_buffer_bytes)
         try:
             await Connection(reader, writer, self).serve()
-        except (ConnectionError, TimeoutError, asyncio.CancelledError):
-            pass  # the client went away or took too long, or we are closing: nobody is left to tell
+        except (ConnectionError, TimeoutError):
+            pass  # the client went away or took too long: nobody is left to tell
+        except asyncio.CancelledError:
+            writer.transport.abort()  # we are closing: what the client does not read is not waited for
         finally:
             self._connections.discard(task)
             writer.close()

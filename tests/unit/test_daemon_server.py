@@ -355,6 +355,21 @@ def test_socket_appears_listening_and_private_even_at_a_long_path(tmp_path: Path
     run(scenario)
 
 
+def test_closing_does_not_wait_for_who_does_not_read(path: Path) -> None:
+    """Seen to fail with such a connection closed, not broken off: its last bytes are waited for, for ever."""
+
+    async def scenario() -> None:
+        async with asyncio.timeout(5), serving(path) as recorder:
+            idle = socket.socket(socket.AF_UNIX)
+            idle.connect(str(path))
+            idle.sendall(get("/flood"))
+            while not recorder.produced:
+                await asyncio.sleep(0.01)
+        idle.close()
+
+    run(scenario)
+
+
 def test_closing_leaves_a_newer_managers_socket_alone(path: Path) -> None:
     async def scenario() -> None:
         old = Server(Router(), allowed_uid=os.getuid(), limits=SMALL)
