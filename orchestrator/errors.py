@@ -8,6 +8,7 @@ OrchestratorError(Exception)
 ├─ PlanConflict                 desired state that cannot be planned
 ├─ StoreConflict(revision)      somebody else wrote first
 └─ ManagerGone                  the API socket does not answer
+   └─ ManagerEnded              it ended in the middle of an answer
 """
 
 from __future__ import annotations
@@ -90,3 +91,12 @@ class StoreConflict(OrchestratorError):
 
 class ManagerGone(OrchestratorError):
     """Nothing answers on the API socket."""
+
+
+class ManagerEnded(ManagerGone):
+    """The manager ended in the middle of an answer: whether what was asked for has been done is not known."""
+
+    def __init__(
+        self, text: str = "the manager ended in the middle; it is being started again: try again"
+    ) -> None:
+        super().__init__(text)

@@ -16,7 +16,7 @@ from orchestrator.cli.wait import exit_code
 from orchestrator.client.api import Client
 from orchestrator.client.bridge import DETACH, detach_keys
 from orchestrator.client.wire import ApiError
-from orchestrator.errors import ManagerGone
+from orchestrator.errors import ManagerEnded, ManagerGone
 from orchestrator.ui.terminal import forwarded
 
 _PROXIED = (
@@ -151,9 +151,15 @@ class _Ending:
         self._reply = client.request("POST", path, query=[("condition", condition)])
 
     def code(self) -> int:
-        body = self._reply.body()
+        """Return its exit code. Raises ManagerEnded when that cannot be told any more."""
+        body = b""
+        with contextlib.suppress(ManagerEnded):
+            body = self._reply.body()
         if not body.strip():
-            raise ManagerGone("the manager broke off; how the container ended is not known")
+            raise ManagerEnded(
+                "the manager ended in the middle: how the container ends is not known; it goes on without us:"
+                " see `trice ps -a`, join it again with `trice attach`"
+            )
         return exit_code(body)
 
 

@@ -10,7 +10,8 @@ from orchestrator.cli.joining import Terminated, join, own_size, resizer, wants_
 from orchestrator.cli.settings import Settings
 from orchestrator.cli.target import find_container
 from orchestrator.client.api import Client
-from orchestrator.errors import ManagerGone
+from orchestrator.client.wire import ApiError
+from orchestrator.errors import ManagerEnded
 
 PASS_ON = {"allow_interspersed_args": False}
 """Flags behind the first argument belong to the command that is run."""
@@ -81,9 +82,24 @@ def run_exec(client: Client, container: str, body: dict[str, object], *, is_deta
         join(stream, resize=resizer(client, path) if has_terminal else None)
     except Terminated as end:
         return end.code
-    code = client.get(f"{path}/json")["ExitCode"]
+    return _exit_code(client, path)
+
+
+def _exit_code(client: Client, path: str) -> int:
+    """Return how it has ended. Raises ManagerEnded: only the manager that began it knows."""
+    code: object = None
+    try:
+        code = client.get(f"{path}/json")["ExitCode"]
+    except ManagerEnded:
+        pass
+    except ApiError as error:
+        if error.status != 404:
+            raise
     if not isinstance(code, int):
-        raise ManagerGone("the manager broke off; how the command ended is not known")
+        raise ManagerEnded(
+            "the manager ended in the middle and was started again: the exit code of the command is not known;"
+            " it goes on without its input and output, see `trice top`"
+        )
     return code
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from orchestrator.errors import ManagerGone, OrchestratorError
+from orchestrator.errors import ManagerEnded, OrchestratorError
 
 if TYPE_CHECKING:
     from orchestrator.client.api import Document
@@ -17,14 +18,14 @@ class WorkFailed(OrchestratorError):
 
 
 def show_work(records: Iterable[Document], view: ProgressView) -> Document:
-    """Show all records; return the last one. Raises WorkFailed, ManagerGone."""
+    """Show all records; return the last one. Raises WorkFailed, ManagerEnded."""
     last: Document = {}
-    with view:
+    with view, contextlib.suppress(ManagerEnded):  # its last record is then missing, too
         for last in records:
             if not last.get("end"):
                 view.show(last)
     if not last.get("end"):
-        raise ManagerGone(
+        raise ManagerEnded(
             "the manager ended before the work was done; it goes on with it when it is back: see `trice ps`"
             " (not where images were still being made: say it again then)"
         )

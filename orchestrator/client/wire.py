@@ -11,7 +11,7 @@ from pathlib import Path
 
 import h11
 
-from orchestrator.errors import ManagerGone, OrchestratorError
+from orchestrator.errors import ManagerEnded, ManagerGone, OrchestratorError
 
 _CHUNK = 64 * 1024
 _LONGEST_PATH = 107
@@ -38,7 +38,7 @@ class Reply:
         }
 
     def __iter__(self) -> Iterator[bytes]:
-        """Yield the body as it comes. Raises ManagerGone when it breaks off."""
+        """Yield the body as it comes. Raises ManagerEnded when it breaks off."""
         try:
             while isinstance(event := _next_event(self._connection, self._http), h11.Data):
                 yield bytes(event.data)
@@ -108,7 +108,7 @@ def exchange(
         while isinstance(event, h11.InformationalResponse):
             event = _next_event(connection, http)
         if not isinstance(event, h11.Response):
-            raise ManagerGone("the manager closed the connection without an answer")
+            raise ManagerEnded
     except BaseException:
         connection.close()
         raise
@@ -193,5 +193,12 @@ def _next_event(connection: socket.socket, http: h11.Connection) -> object:
             if event is not h11.NEED_DATA:
                 return event
             http.receive_data(connection.recv(_CHUNK))
-        except (h11.RemoteProtocolError, ConnectionError) as error:
-            raise ManagerGone(f"the manager broke off: {error}") from error
+        except ConnectionError as error:
+            raise ManagerEnded from error
+        except h11.RemoteProtocolError as error:
+            _, is_closed = http.trailing_data
+            if is_closed:
+                raise ManagerEnded from error
+            raise ManagerGone(
+                "the manager's answer cannot be read; is it another version?"
+            ) from error

@@ -6,6 +6,7 @@ import json
 import os
 import select
 import signal
+import subprocess
 from contextlib import AbstractContextManager
 from pathlib import Path
 
@@ -132,14 +133,7 @@ def test_attach_to_a_terminal_without_one_of_our_own_carries_stdin_and_output(up
     assert (by_name.code, by_name.err) == (6, "")
     up.run("start", "shell").ok()
     with up.begin("attach", "shell") as session:  # nothing to read: its stdin is /dev/null
-        assert session.stdout is not None
-        shown = session.stdout.fileno()
-
-        def is_listening() -> bool:
-            up.run("exec", "-T", "shell", "sh", "-c", "echo seen >/proc/1/fd/1").ok()
-            return bool(select.select([shown], [], [], 0.1)[0])
-
-        eventually(is_listening)
+        eventually(lambda: _shows_output(session, up, "shell"))
         up.run("kill", "shell").ok()
         out, err = session.communicate(timeout=10)
     assert "seen" in out
@@ -160,8 +154,38 @@ def test_the_death_of_the_manager_gives_the_terminal_back(up: Trice) -> None:
     with terminal(up, "exec", "web", "sh") as session:
         eventually(lambda: session.is_raw)
         os.kill(_manager_pid(up), signal.SIGKILL)
+        session.read_until("the exit code of the command is not known")
         assert session.end() == 1
         assert session.modes() == session.before
+
+
+def test_the_death_of_the_manager_is_told_in_plain_words(up: Trice) -> None:
+    """What was said: `No such exec instance: ffc46…`, and a sentence of the HTTP library."""
+    before = up.pids()
+    with (
+        up.begin("exec", "-T", "web", "sh", "-c", "echo here; exec sleep 1000") as executing,
+        up.begin("attach", "web") as attached,
+    ):
+        assert executing.stdout is not None
+        assert executing.stdout.readline() == "here\n"
+        eventually(lambda: _shows_output(attached, up, "web"))
+        os.kill(_manager_pid(up), signal.SIGKILL)
+        told = [session.communicate(timeout=15)[1] for session in (executing, attached)]
+        assert [executing.returncode, attached.returncode] == [1, 1]
+    assert "the exit code of the command is not known" in told[0]
+    assert "how the container ends is not known" in told[1]
+    for text in told:
+        assert text.startswith("trice: the manager ended in the middle")
+        assert text.count("\n") == 1
+    assert up.pids() == before
+    assert _has_process(up, "sleep 1000")
+
+
+def _shows_output(session: subprocess.Popen[str], one: Trice, service: str) -> bool:
+    """Have the service's first process's output say something; tell whether the session shows anything yet."""
+    one.run("exec", "-T", service, "sh", "-c", "echo seen >/proc/1/fd/1").ok()
+    assert session.stdout is not None
+    return bool(select.select([session.stdout], [], [], 0.1)[0])
 
 
 def _processes(one: Trice) -> list[str]:

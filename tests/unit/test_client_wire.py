@@ -11,10 +11,13 @@ from pathlib import Path
 
 import pytest
 
+from orchestrator.cli.exec import run_exec
+from orchestrator.cli.work import show_work
 from orchestrator.client.api import Client
 from orchestrator.client.follow import LogRequest, follow
 from orchestrator.client.wire import ApiError
-from orchestrator.errors import ManagerGone
+from orchestrator.errors import ManagerEnded, ManagerGone
+from orchestrator.ui.progress import QuietView
 from tests.support.sandbox import paths_of
 
 
@@ -22,6 +25,11 @@ def answer(status: int, body: bytes, *, is_cut: bool = False) -> bytes:
     """Return a chunked answer; a cut one lacks its last chunk."""
     head = f"HTTP/1.1 {status} \r\nTransfer-Encoding: chunked\r\n\r\n".encode()
     return head + b"%x\r\n%s\r\n" % (len(body), body) + (b"" if is_cut else b"0\r\n\r\n")
+
+
+CUT = answer(200, b"{}\n", is_cut=True)
+RESET = b"reset"
+"""No answer: the connection goes while the request has not been read."""
 
 
 def a_line(container: str, at_ns: int, line: str) -> bytes:
@@ -50,6 +58,9 @@ def scripted(root: Path, *answers: bytes) -> Iterator[tuple[Client, list[str]]]:
         for data in answers:
             connection, _ = listener.accept()
             with connection:
+                if data == RESET:
+                    connection.recv(1)
+                    continue
                 asked.append(connection.recv(65536).decode().partition("\r\n")[0])
                 connection.sendall(data)
 
@@ -76,11 +87,50 @@ def test_unknown_project_is_none_and_names_are_quoted(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "data", [b"", b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf", b"\0\0nonsense\r\n\r\n"]
+    "data",
+    [b"", b"HTTP/1.1 2", b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf", CUT, RESET],
 )
-def test_broken_answers_are_told(tmp_path: Path, data: bytes) -> None:
-    with scripted(tmp_path, data) as (client, _), pytest.raises(ManagerGone):
+def test_an_answer_that_breaks_off_is_told_in_words_of_our_own(tmp_path: Path, data: bytes) -> None:
+    """They were those of the libraries: `can't handle event type ConnectionClosed when role=SERVER and state=…`."""
+    with scripted(tmp_path, data) as (client, _), pytest.raises(ManagerEnded) as caught:
         client.status()
+    assert str(caught.value) == (
+        "the manager ended in the middle; it is being started again: try again"
+    )
+
+
+def test_an_answer_that_is_none_is_told(tmp_path: Path) -> None:
+    with scripted(tmp_path, b"\0\0nonsense\r\n\r\n") as (client, _):
+        with pytest.raises(
+            ManagerGone, match=r"^the manager's answer cannot be read; is it"
+        ) as caught:
+            client.status()
+        assert not isinstance(caught.value, ManagerEnded)
+
+
+def test_work_that_breaks_off_goes_on_without_us(tmp_path: Path) -> None:
+    with scripted(tmp_path, CUT) as (client, _):
+        records = client.work("demo", "stop", {})
+        with pytest.raises(
+            ManagerEnded, match=r"^the manager ended before the work was done; it goes on"
+        ):
+            show_work(records, QuietView())
+
+
+EXEC = answer(201, b'{"Id": "e1"}')
+STREAM = b"HTTP/1.1 101 UPGRADED\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n\r\n"
+
+
+@pytest.mark.parametrize("data", [answer(404, b'{"message": "No such exec instance: e1"}'), b""])
+def test_the_manager_that_knew_an_exec_has_ended(tmp_path: Path, data: bytes) -> None:
+    with (
+        scripted(tmp_path, EXEC, STREAM, data) as (client, asked),
+        pytest.raises(
+            ManagerEnded, match=r"^the manager ended in the middle and was .* not known; "
+        ),
+    ):
+        run_exec(client, "web", {"Tty": False}, is_detached=False)
+    assert asked[-1] == "GET /exec/e1/json HTTP/1.1"
 
 
 def test_following_goes_on_after_a_break_with_each_line_once(tmp_path: Path) -> None:
