@@ -48,7 +48,7 @@ class Plan:
     problems: tuple[PlanProblem, ...] = ()
     warnings: tuple[str, ...] = ()
     kept: tuple[str, ...] = ()
-    """Names of the containers that run as wanted, sorted."""
+    """Names of the containers that run as wanted and that the revision asks for, sorted."""
     requeue_after_ns: int | None = None
     """Decide again after so long, even if nothing happens."""
     memory: Mapping[ContainerId, Tally] = field(default_factory=lambda: MappingProxyType({}))

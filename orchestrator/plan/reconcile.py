@@ -72,7 +72,7 @@ def reconcile(
         waiting=tuple(sorted(waiting, key=lambda wait: wait.name)),
         problems=tuple(sorted(problems, key=str)),
         warnings=(*sorted(warnings), *filter(None, [orphans])),
-        kept=_kept(found),
+        kept=_kept(desired, found),
         requeue_after_ns=_requeue(waiting, now_ns),
         memory=memory,
     )
@@ -99,10 +99,13 @@ def _slots(found: Mapping[ServiceName, Step]) -> Mapping[ServiceName, volumes.Sl
     }
 
 
-def _kept(found: Mapping[ServiceName, Step]) -> tuple[str, ...]:
+def _kept(desired: Desired, found: Mapping[ServiceName, Step]) -> tuple[str, ...]:
     return tuple(
         sorted(
-            each.name for step in found.values() for each in step.verdict.keep if each.is_running
+            each.name
+            for name in found.keys() & desired.asked
+            for each in found[name].verdict.keep
+            if each.is_running
         )
     )
 

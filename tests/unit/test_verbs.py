@@ -232,6 +232,29 @@ def test_run_brings_dependencies_up_and_makes_a_one_off(tmp_path: Path) -> None:
     run(scenario, tmp_path)
 
 
+def test_run_tells_of_what_it_needs_and_of_nobody_else(tmp_path: Path) -> None:
+    async def scenario(path: Path) -> None:
+        async with a_bench(path) as bench:
+            services = {"db": {"image": "app"}, "web": DEPENDENT, "other": {"image": "app"}}
+            await bench.up(a_document(services))
+            bench.progress.clear()
+            outcome = await Verbs(bench.supervisor).run(
+                a_document(services),
+                "web",
+                options=RunOptions(name="once"),
+                report=bench.progress.append,
+            )
+            assert outcome.ok, outcome.error
+            assert bench.told() == [
+                "Container demo-db-1 Running",
+                "Container once Creating",
+                "Container once Created",
+            ]
+            assert bench.states()["demo-other-1"] == "running"
+
+    run(scenario, tmp_path)
+
+
 def test_run_takes_a_name_and_an_entrypoint_and_may_leave_dependencies(tmp_path: Path) -> None:
     async def scenario(path: Path) -> None:
         async with a_bench(path) as bench:
