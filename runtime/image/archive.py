@@ -22,7 +22,7 @@ from runtime.image.digest import digest_of, parse_digest
 from runtime.image.document import NewImage, image_state, layer_pairs
 from runtime.image.limits import Limits
 from runtime.image.reference import parse_reference
-from runtime.image.tarstream import Entry, Kind, TarReader, display
+from runtime.image.tarstream import Entry, Kind, NotATar, TarReader, display
 from runtime.spec.image import (
     CONFIG,
     CONTAINERD_NAME,
@@ -67,7 +67,11 @@ def read_archive(archive: Path, work: Path, *, limits: Limits) -> tuple[NewImage
     """
     with archive.open("rb") as file:
         content = _Content(work)
-        content.copy(TarReader(open_decompressed(file, limits=limits), limits=limits), limits)
+        reader = TarReader(open_decompressed(file, limits=limits), limits=limits)
+        try:
+            content.copy(reader, limits)
+        except NotATar as error:
+            raise ImageError(f"{error}; expected an OCI or docker archive") from error
     if content.has("index.json"):
         names = _names_by_config(content)
         images = [_with_docker_names(image, names) for image in _oci_images(content)]

@@ -20,6 +20,7 @@ from runtime.image.limits import DEFAULT_LIMITS, Limits
 
 BLOCK: Final = 512
 _ZEROS: Final = bytes(BLOCK)
+_NOT_A_TAR: Final = "it is not a tar archive"
 _READ: Final = 1024 * 1024
 _NS: Final = 1_000_000_000
 _TIME_RANGE: Final = range(-(2**31), 2**34)
@@ -58,6 +59,10 @@ _KINDS: Final = {
 _PAX, _PAX_GLOBAL, _GNU_NAME, _GNU_LINK, _GNU_SPARSE = b"xgLKS"
 
 
+class NotATar(ImageError):
+    """It does not begin as a tar archive does."""
+
+
 class Entry(NamedTuple):
     """One member of the archive. Names are as they stand there, unchecked."""
 
@@ -88,6 +93,8 @@ class TarReader:
         self._position = 0
         self._data_left = 0
         self._padding = 0
+        self._is_begun = False
+        """A header was seen."""
         self._global: dict[bytes, bytes] = {}
         self.entries = 0
         self.data_bytes = 0
@@ -130,6 +137,8 @@ class TarReader:
         while have < wanted:
             data = self._source.read(_READ)
             if not data:
+                if not self._is_begun:
+                    raise NotATar(_NOT_A_TAR)
                 raise ImageError("it ends in the middle of an entry")
             pieces.append(data)
             have += len(data)
@@ -158,6 +167,7 @@ class TarReader:
                 return None
         block = self._take(BLOCK)
         if block != _ZEROS:
+            self._check_sum(block)
             return block
         if self._position == len(self._buffer):
             self._buffer, self._position = self._source.read(_READ), 0
@@ -173,6 +183,13 @@ class TarReader:
         self._take(-size % BLOCK)
         return data
 
+    def _check_sum(self, header: bytes) -> None:
+        if not _has_right_sum(header):
+            if self._is_begun:
+                raise ImageError("it is damaged: a header's checksum is wrong")
+            raise NotATar(_NOT_A_TAR)
+        self._is_begun = True
+
     # -- headers -------------------------------------------------------------------------------
 
     def _next(self) -> Entry | None:
@@ -186,7 +203,6 @@ class TarReader:
                 if extensions:
                     raise ImageError("an extended header is followed by no entry")
                 return None
-            _check_sum(header)
             kind = header[156]
             if kind == _PAX:
                 if pax:
@@ -276,15 +292,14 @@ def _one_of(short: bytes, gnu: bytes | None, pax: bytes | None) -> bytes:
     return gnu if gnu is not None else (pax or short)
 
 
-def _check_sum(header: bytes) -> None:
+def _has_right_sum(header: bytes) -> bool:
     digits = header[148:156].strip(b" \0")
     stored = int(digits, 8) if digits.isdigit() and not {*b"89"} & {*digits} else -1
     unsigned = sum(header) - sum(header[148:156]) + 8 * 0x20
     if stored == unsigned:
-        return
-    signed = unsigned - 256 * sum(byte > 127 for byte in header[:148] + header[156:])
-    if stored != signed:  # some old writers summed signed characters
-        raise ImageError("not a tar archive, or a damaged one: a header's checksum is wrong")
+        return True
+    # Some old writers summed signed characters.
+    return stored == unsigned - 256 * sum(byte > 127 for byte in header[:148] + header[156:])
 
 
 def _text(field: bytes) -> bytes:

@@ -246,7 +246,10 @@ COMMANDS = (
     (("logs", "--since", "soon"), r"invalid value for since: .*"),
     (("logs", "--tail", "few"), r'invalid value for tail: "few" is not a number'),
     (("image", "load", "nowhere.tar"), r"cannot load nowhere\.tar: no such file or directory"),
-    (("image", "load", "compose.yaml"), r"cannot load /.*/compose\.yaml: .*"),
+    (
+        ("image", "load", "compose.yaml"),
+        r"cannot load /.*/compose\.yaml: it is not a tar archive; expected .*",
+    ),
     (("down", "ghost"), r"no such service: ghost"),
 )
 

@@ -188,6 +188,10 @@ def _bad_layer(path: Path) -> Path:
     return docker_archive(path, good, a_layer(a_file("../out")))
 
 
+def _text_layer(path: Path) -> Path:
+    return docker_archive(path, b"hello, this is no archive")
+
+
 def _wrong_diff_id(path: Path) -> Path:
     layer = a_layer()
     return docker_archive(path, layer, rootfs={"type": "layers", "diff_ids": [sha256(b"other")]})
@@ -214,7 +218,12 @@ def _other_tar(path: Path) -> Path:
 
 
 BAD: dict[str, tuple[Callable[[Path], Path], str]] = {
-    "no archive": (_text, "not a tar archive"),
+    "no archive": (_text, "not a tar archive; expected an OCI or docker archive"),
+    "a few letters": (
+        lambda p: (p.write_text("hello\n"), p)[1],
+        "not a tar archive; expected an OCI or docker archive",
+    ),
+    "a layer of text": (_text_layer, r"layer 1 \([0-9a-f]{12}\): it is not a tar archive$"),
     "cut": (_cut, "it ends in the middle of an entry"),
     "something else": (lambda p: (p.write_bytes(archive(a_file("x"))), p)[1], "no image archive"),
     "links out": (_other_tar, "is no name for a member"),

@@ -88,7 +88,10 @@ def test_a_bare_end_is_an_end() -> None:
 @pytest.mark.parametrize(
     ("data", "why"),
     [
-        (b"hello" * 200, "not a tar archive"),
+        (b"hello" * 200, "^it is not a tar archive$"),
+        (b"hello", "^it is not a tar archive$"),
+        (archive(a_file("a"), end=b"") + b"hello" * 200, "damaged: a header's checksum"),
+        (archive(a_file("a"), end=b"") + b"hello", "ends in the middle"),
         (archive(a_file("a"))[:600], "ends in the middle"),
         (archive(a_file("a", b"x" * 2000))[:1024], "ends in the middle"),
         (bytes(512) + archive(a_file("a")), "single zero block"),
