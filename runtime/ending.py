@@ -1,4 +1,4 @@
-"""How an ended attempt is told: wait statuses and OOM counts to `Exit`; signal names to numbers. Pure."""
+"""How an ended attempt is told: wait statuses and OOM counts to `Exit`. Pure."""
 
 from __future__ import annotations
 
@@ -7,8 +7,10 @@ import signal as signals
 from collections.abc import Callable
 
 from runtime.api import Exit, ExitKind
-from runtime.errors import InvalidSpec
 from runtime.records import Ending
+from runtime.signal_names import signal_number
+
+__all__ = ["LOST_CODE", "exit_of", "oom_of", "signal_number"]
 
 LOST_CODE = 255
 _OOM_KINDS = {"container": ExitKind.OOM, "system": ExitKind.SYSTEM_OOM}
@@ -58,27 +60,3 @@ def oom_of(
     if (reason := ask_kernel()) is not None:
         return reason
     return "container" if oom_kills and not is_ours else ""
-
-
-def signal_number(text: str) -> int:
-    """Return the number for `SIGTERM`, `term`, `15`, `RTMIN+3`. Raises InvalidSpec."""
-    name = text.strip().upper()
-    if name.isdigit() and 1 <= int(name) <= signals.SIGRTMAX:
-        return int(name)
-    name = name.removeprefix("SIG")
-    for base, first in (("RTMIN", signals.SIGRTMIN), ("RTMAX", signals.SIGRTMAX)):
-        offset = name.removeprefix(base)
-        if name.startswith(base) and (offset == "" or offset[1:].isdigit()):
-            return _in_range(text, int(first) + int(offset or 0))
-    number = signals.Signals.__members__.get(f"SIG{name}")
-    if number is None:
-        raise InvalidSpec(
-            "signal", f'no such signal "{text}"; expected a name such as SIGTERM, or a number'
-        )
-    return int(number)
-
-
-def _in_range(text: str, number: int) -> int:
-    if not signals.SIGRTMIN <= number <= signals.SIGRTMAX:
-        raise InvalidSpec("signal", f'no such signal "{text}"')
-    return number

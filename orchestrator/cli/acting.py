@@ -10,8 +10,9 @@ import click
 
 from orchestrator.cli.target import is_running, members
 from orchestrator.cli.work import WorkFailed
+from orchestrator.client.api import no_container
 from orchestrator.client.start import is_there
-from orchestrator.errors import NotFoundError, OrchestratorError
+from orchestrator.errors import OrchestratorError
 from orchestrator.ui.progress import QuietView
 from orchestrator.ui.tables import container_name
 
@@ -51,7 +52,7 @@ def named(client: Client, names: Sequence[str]) -> tuple[Chosen, ...]:
     if not names:
         raise click.UsageError("give at least one container, by name or id")
     if not is_there(client.paths):
-        raise NotFoundError(f"no such container: {names[0]}")
+        raise no_container(names[0])
     found = []
     for name in names:
         document = client.inspect(name)

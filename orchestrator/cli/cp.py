@@ -36,7 +36,7 @@ class PathStat(NamedTuple):
 @click.option("-a", "--archive", is_flag=True, help="Keep owner and group.")
 @click.option("-L", "--follow-link", is_flag=True, help="What the source links to.")
 @click.option("--index", type=click.IntRange(1), help="Which container of the service.")
-@click.option("--all", "is_all", is_flag=True, help="To one-off containers, too.", hidden=True)
+@click.option("--all", "is_all", is_flag=True, help="One-off containers, too.")
 @click.argument("source", metavar="SRC")
 @click.argument("target", metavar="DST")
 @click.pass_obj
@@ -46,7 +46,7 @@ def command(
     archive: bool,
     follow_link: bool,
     index: int | None,
-    is_all: bool,  # noqa: ARG001 - all containers of a service are what is meant anyway
+    is_all: bool,
     source: str,
     target: str,
 ) -> None:
@@ -56,10 +56,10 @@ def command(
     if (outer is None) == (inner is None):
         raise OrchestratorError("give a container's path (SERVICE:PATH) on exactly one side")
     if outer is not None:
-        container = find_container(settings, client, outer[0], index=index, is_live=False)
+        container = _targets(settings, client, outer[0], index, is_all=is_all)[0]
         _copy_out(client, container, outer[1], target, follows=follow_link, keeps_owner=archive)
     elif inner is not None:
-        for container in _targets(settings, client, inner[0], index):
+        for container in _targets(settings, client, inner[0], index, is_all=is_all):
             _copy_in(client, container, source, inner[1], follows=follow_link, keeps_owner=archive)
 
 
@@ -71,15 +71,23 @@ def _split(text: str) -> tuple[str, str] | None:
     return name, path or "/"
 
 
-def _targets(settings: Settings, client: Client, name: str, index: int | None) -> tuple[str, ...]:
-    """Return all containers of a service, or the one of that number, or the container of that name."""
+def _targets(
+    settings: Settings, client: Client, name: str, index: int | None, *, is_all: bool
+) -> tuple[str, ...]:
+    """Return all containers of a service, or the one of that number, or the container of that name.
+
+    `is_all`: the service's one-off containers, too, behind its own.
+    """
     if not settings.is_by_container and index is None:
         try:
             found = members(client, settings)
+            is_service = found.has(name)
         except LoadErrors:
-            found = None
-        if found is not None and name in found.services:
-            ids = tuple(str(item["Id"]) for item in sorted(found.of((name,)), key=number_of))
+            is_service = False
+        if is_service:
+            items = sorted(found.of((name,)), key=number_of)
+            items += found.one_offs_of((name,)) if is_all else ()
+            ids = tuple(str(item["Id"]) for item in items)
             if not ids:
                 raise OrchestratorError(f'service "{name}" has no container')
             return ids

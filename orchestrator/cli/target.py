@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from orchestrator.cli.selection import Selection
 from orchestrator.cli.settings import Settings
-from orchestrator.client.api import Client, Document
+from orchestrator.client.api import Client, Document, no_container
 from orchestrator.client.start import is_there
 from orchestrator.client.wire import ApiError
 from orchestrator.errors import LoadErrors, NotFoundError, OrchestratorError
@@ -134,7 +134,7 @@ def find_container(
 
 
 def _nowhere(name: str) -> str:
-    raise NotFoundError(f"no such container: {name}")
+    raise no_container(name)
 
 
 def _of_service(

@@ -9,7 +9,7 @@ from urllib.parse import quote, urlencode
 
 from orchestrator.client import start
 from orchestrator.client.wire import ApiError, Reply, exchange, upgrade
-from orchestrator.errors import ManagerGone
+from orchestrator.errors import ManagerGone, NotFoundError
 
 if TYPE_CHECKING:
     import socket
@@ -104,6 +104,8 @@ class Client:
         self.request("DELETE", path, query=query).close()
 
     def inspect(self, container: str) -> Document:
+        if not container:  # which would make another path of it
+            raise no_container(container)
         return _object(self.request("GET", f"/containers/{quote(container, safe='')}/json"))
 
     def containers(
@@ -157,6 +159,12 @@ class Client:
         """Raises ApiError, ManagerGone."""
         target = f"{path}?{urlencode(tuple(query))}" if query else path
         return exchange(start.reach(self._paths), method, target, body=body)
+
+
+def no_container(name: str) -> NotFoundError:
+    """Return the error for a container that is not there; that no name was given is seen, too."""
+    shown = name or '""'
+    return NotFoundError(f"no such container: {shown}")
 
 
 def _object(reply: Reply) -> Document:

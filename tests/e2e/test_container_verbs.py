@@ -228,6 +228,25 @@ def test_cp_both_ways(up: Trice, tmp_path: Path) -> None:
     assert "/nothing" in missing.err
 
 
+def test_cp_into_all_takes_one_off_containers_too(up: Trice, tmp_path: Path) -> None:
+    assert re.search(r"--all +One-off containers, too", up.run("cp", "--help").ok().out)
+    once = up.run("run", "-d", "--no-deps", "web", "sh", "-c", LOOP).ok().out.strip()
+    (tmp_path / "file").write_text("new\n")
+
+    def look() -> list[str]:
+        return [up.run("container", "exec", "-T", name, "cat", "/file").out for name in (web, once)]
+
+    web = "demo-web-1"
+    up.run("cp", str(tmp_path / "file"), "web:/").ok()
+    assert look() == ["new\n", ""]
+    up.run("cp", "--all", str(tmp_path / "file"), "web:/").ok()
+    assert look() == ["new\n", "new\n"]
+    up.run("rm", "-fs", "web").ok()
+    assert up.run("cp", "web:/file", str(tmp_path / "back")).code == 1
+    up.run("cp", "--all", "web:/file", str(tmp_path / "back")).ok()
+    assert (tmp_path / "back").read_text() == "new\n"
+
+
 def test_cp_streams_tar(up: Trice) -> None:
     up.run("exec", "-T", "web", "sh", "-c", "echo inside > /tmp/one").ok()
     text = up.run("container", "cp", "demo-web-1:/tmp/one", "-").ok().out

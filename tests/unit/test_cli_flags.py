@@ -11,6 +11,9 @@ import click
 import pytest
 
 from orchestrator.cli.flags import with_switches_written_out
+from orchestrator.client.api import Client
+from orchestrator.errors import NotFoundError
+from tests.support.sandbox import paths_of
 
 COMMAND = Path(sys.executable).parent / "trice"
 
@@ -94,6 +97,29 @@ def test_nothing_to_bring_up_is_told_with_a_remedy(tmp_path: Path, services: str
     (tmp_path / "compose.yaml").write_text(f"name: demo\nservices: {services}\n")
     for verb in ("up", "create"):
         assert trice(verb, cwd=tmp_path) == (1, f"trice: no service selected: {why}\n")
+
+
+@pytest.mark.needs("root")
+@pytest.mark.parametrize("verb", [("kill",), ("container", "kill")])
+def test_a_signal_that_there_is_not_is_told_though_nothing_runs(
+    tmp_path: Path, verb: tuple[str, ...]
+) -> None:
+    (tmp_path / "compose.yaml").write_text("name: demo\nservices: {web: {image: i}}\n")
+    code, told = trice(*verb, "-s", "NOSIG", "web", cwd=tmp_path)
+    assert code == 1
+    assert told.startswith(
+        "trice: invalid value for '-s' / '--signal': "
+        'no such signal "NOSIG"; expected a name such as SIGTERM, or a number'
+    )
+
+
+@pytest.mark.needs("root")
+def test_a_container_without_a_name_is_told_as_one_that_is_not_there(tmp_path: Path) -> None:
+    for verb in ("inspect", "stop", "attach"):
+        assert trice("container", verb, "") == (1, 'trice: no such container: ""\n')
+    paths = paths_of(tmp_path)
+    with pytest.raises(NotFoundError, match=r'^no such container: ""$'):
+        Client(paths).inspect("")
 
 
 @pytest.mark.parametrize("verb", ["run", "exec"])
