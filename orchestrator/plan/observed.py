@@ -21,7 +21,7 @@ class Observed:
     images: Mapping[str, ImageState] = field(default_factory=lambda: MappingProxyType({}))
     """By reference as the stack file has it; one that is not in the store is not here."""
     image_faults: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
-    """Why a reference cannot be looked up, where that is not simply "not there"."""
+    """Why a reference has no image: it is none, or what it names is not here."""
     foreign_names: Mapping[str, ContainerId] = field(default_factory=lambda: MappingProxyType({}))
     """Names that containers outside of the project have."""
     volumes: Mapping[str, VolumeState] = field(default_factory=lambda: MappingProxyType({}))

@@ -52,8 +52,6 @@ def _images(
     for reference in sorted(wanted):
         try:
             images[reference] = runtime.resolve(reference)
-        except NotFound:
-            continue
-        except ReferenceInvalid as error:
+        except (NotFound, ReferenceInvalid) as error:
             faults[reference] = str(error)
     return images, faults

@@ -284,20 +284,19 @@ class Verbs:
         """Return the service's image, built if need be; or None and why there is none."""
         machine = self._machine
 
-        def look() -> ImageState | None:
+        def look() -> tuple[ImageState | None, str]:
             try:
-                return machine.runtime.resolve(service.image)
-            except NotFound:
-                return None
+                return machine.runtime.resolve(service.image), ""
+            except NotFound as error:
+                return None, str(error)
 
-        image = await self._supervisor.call(look)
+        image, why = await self._supervisor.call(look)
         build = build_of(service, project, image, machine.policy)
         if build is not None:
             if error := await self._supervisor.do_now(Plan(actions=(build,)), report):
                 return None, error
-            image = await self._supervisor.call(look)
-        path = f"services.{service.name}.image"
-        return image, f'{path}: cannot use image "{service.image}": it is not there'
+            image, why = await self._supervisor.call(look)
+        return image, f'services.{service.name}.image: cannot use image "{service.image}": {why}'
 
     async def _volumes(self, project: Project, service: Service, report: Report) -> str:
         """Make the named volumes that a service needs; return why that cannot be."""

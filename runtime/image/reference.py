@@ -6,6 +6,7 @@ Pure text. The grammar is the one that docker, podman and containerd share.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from runtime.api import Digest
@@ -15,6 +16,8 @@ DEFAULT_DOMAIN = "docker.io"
 DEFAULT_NAMESPACE = "library"
 DEFAULT_TAG = "latest"
 _NAME_LIMIT = 255
+_SHOWN = 5
+"""So many other tags of a name are told."""
 
 _LABEL = r"(?:[a-zA-Z0-9]|[a-zA-Z0-9][a-zA-Z0-9-]*[a-zA-Z0-9])"
 _DOMAIN = re.compile(rf"(?:{_LABEL}(?:\.{_LABEL})*|\[[a-fA-F0-9:]+\])(?::[0-9]+)?", re.ASCII)
@@ -44,6 +47,11 @@ class Reference:
     def tagged(self) -> str:
         """The name with its tag (`latest` where there is none): the form that the store keeps."""
         return f"{self.name}:{self.tag or DEFAULT_TAG}"
+
+    @property
+    def short(self) -> str:
+        """The reference as people write it: without the default domain and namespace."""
+        return str(self).removeprefix(f"{DEFAULT_DOMAIN}/").removeprefix(f"{DEFAULT_NAMESPACE}/")
 
     def __str__(self) -> str:
         tag = f":{self.tag}" if self.tag else ""
@@ -79,6 +87,14 @@ def parse_reference(text: str) -> Reference:
     if tag is None and not digest:
         tag = DEFAULT_TAG
     return Reference(domain=domain, path=path, tag=tag, digest=Digest(digest) if digest else None)
+
+
+def absence(wanted: Reference, present: Iterable[Reference]) -> str:
+    """Return what to say of an image that is not here: what was looked for, and which others of its name there are."""
+    found = sorted({each.short for each in present if each.name == wanted.name})
+    more = f" and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
+    others = f", but {', '.join(found[:_SHOWN])}{more}" if found else ""
+    return f"there is no image {wanted.short} here{others}"
 
 
 def _split_domain(name: str) -> tuple[str, str]:

@@ -36,7 +36,7 @@ from runtime.image.files import (
 )
 from runtime.image.limits import DEFAULT_LIMITS, Limits
 from runtime.image.names import annotation_of, names_of, tidy, with_image, without_names
-from runtime.image.reference import parse_reference
+from runtime.image.reference import absence, parse_reference
 from runtime.image.snapshot import Layers, is_unpacked, without_repeats
 from runtime.paths import Paths
 from runtime.spec.image import Descriptor, ImageDocument, Index, Layout, Manifest, decode, encode
@@ -81,9 +81,10 @@ class ImageStore:
         """
         images = self.images()
         identifier = reference.removeprefix("sha256:")
-        if identifier == reference and not (
+        is_name = identifier == reference and not (
             len(reference) == 64 and _ID_PREFIX.fullmatch(reference)
-        ):
+        )
+        if is_name:
             named = self._by_name(reference, images)
             if named is not None:
                 return named
@@ -93,6 +94,9 @@ class ImageStore:
                 raise ImageError(f"cannot tell which image {reference!r} is: several ids begin so")
             if matching:
                 return matching[0]
+        if is_name:
+            present = [name for image in images for name in image.references]
+            raise NotFound(absence(parse_reference(reference), map(parse_reference, present)))
         raise NotFound(f"image {reference!r} is not here")
 
     def config(self, image: Digest) -> ImageConfig:

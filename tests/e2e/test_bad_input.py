@@ -147,7 +147,14 @@ LOADING = (
     Case(
         "missing image",
         OTHER.replace("busybox:test", "nowhere:9"),
-        r'compose\.yaml:4:5: services\.app\.image: cannot use image "nowhere:9": it is not there; load it .*',
+        r'compose\.yaml:4:5: services\.app\.image: cannot use image "nowhere:9": there is no image nowhere:9 here;'
+        r" load it .*",
+    ),
+    Case(
+        "another tag",
+        OTHER.replace("busybox:test", "busybox"),
+        r'compose\.yaml:4:5: services\.app\.image: cannot use image "busybox": there is no image busybox:latest here,'
+        r" but busybox:test; load it .*",
     ),
 )
 

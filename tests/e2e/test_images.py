@@ -57,7 +57,7 @@ def test_an_image_is_shown_and_goes_with_its_last_container_and_name(up: Trice) 
     up.run("down").ok()
     removed = up.run("image", "rm", "busybox:test", "nothing")
     assert removed.out == f"Untagged: busybox:test\nDeleted: {shown['Id']}\n"
-    assert (removed.code, removed.err) == (1, "trice: image 'nothing' is not here\n")
+    assert (removed.code, removed.err) == (1, "trice: there is no image nothing:latest here\n")
     assert (layers(up), blobs(up), names(up)) == (0, 0, [])
 
 

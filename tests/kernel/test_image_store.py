@@ -167,9 +167,9 @@ def test_a_layer_that_repeats_counts_where_it_stands_highest(
 @pytest.mark.parametrize(
     ("reference", "error", "why"),
     [
-        ("nothing", NotFound, "image 'nothing' is not here"),
+        ("nothing", NotFound, "^there is no image nothing:latest here$"),
         ("sha256:" + "0" * 64, NotFound, "is not here"),
-        ("demo@sha256:" + "0" * 64, NotFound, "is not here"),
+        ("demo@sha256:" + "0" * 64, NotFound, f"^there is no image demo@sha256:{'0' * 64} here$"),
         ("Demo", ImageError, "must be lower case"),
     ],
 )

@@ -58,7 +58,7 @@ class FakeImages:
                 is_named = name in image.references or image.id == reference
                 if is_named or image.id.removeprefix("sha256:").startswith(reference):
                     return image
-        raise NotFound(f"no such image: {reference}")
+        raise NotFound(f"there is no image {reference} here")
 
     def load(self, archive: Path) -> tuple[ImageState, ...]:
         with self._verb("load", archive.name):

@@ -167,10 +167,13 @@ def test_containers_that_will_start_are_told_from_those_that_will_not(machine: M
     assert not held.will_start(web)
 
 
-def test_observing_tells_missing_images_from_bad_references(machine: Machine) -> None:
+def test_observing_says_why_a_reference_has_no_image(machine: Machine) -> None:
     runtime = machine.runtime
     assert isinstance(runtime, FakeRuntime)
     project = a_project(a_service("a"), a_service("b", image="none"), a_service("c", image="B d"))
     found = observe(runtime, DEMO, project, node="n1")
     assert list(found.images) == ["app"]
-    assert found.image_faults == {"B d": 'invalid reference "B d"'}
+    assert found.image_faults == {
+        "B d": 'invalid reference "B d"',
+        "none": "there is no image none here",
+    }

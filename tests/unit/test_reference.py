@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from runtime.errors import ReferenceInvalid
-from runtime.image.reference import parse_reference
+from runtime.image.reference import absence, parse_reference
 
 HEX = "0123456789abcdef" * 4
 
@@ -68,3 +68,18 @@ def test_refused(text: str, why: str) -> None:
     with pytest.raises(ReferenceInvalid, match=r"^cannot use image reference") as caught:
         parse_reference(text)
     assert why in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("busybox", "there is no image busybox:latest here, but busybox:1.36, busybox:test"),
+        ("docker.io/busybox:2", "there is no image busybox:2 here, but busybox:1.36, busybox:test"),
+        ("me/busybox", "there is no image me/busybox:latest here"),
+        ("localhost/app:2", "there is no image localhost/app:2 here, but localhost/app:1"),
+        ("many:x", "there is no image many:x here, but many:0, many:1, many:2, many:3, many:4 and 2 more"),
+    ],
+)  # fmt: skip
+def test_what_is_said_of_an_image_that_is_not_here(text: str, told: str) -> None:
+    present = ["busybox:test", "busybox:1.36", "localhost/app:1", *(f"many:{n}" for n in range(7))]
+    assert absence(parse_reference(text), map(parse_reference, present)) == told

@@ -328,7 +328,8 @@ def test_run_says_which_image_is_missing(tmp_path: Path) -> None:
             )
             assert (outcome.ok, bench.states()) == (False, {})
             assert (
-                outcome.error == 'services.web.image: cannot use image "nothing": it is not there'
+                outcome.error
+                == 'services.web.image: cannot use image "nothing": there is no image nothing here'
             )
             with pytest.raises(NotFoundError):
                 await Verbs(bench.supervisor).run(
