@@ -7,7 +7,7 @@
     copy in    who asked ─► such a file ─ helper ─► container
 
 So how long a container stands still is a matter of this machine's disk alone, not of who reads or writes at the other
-end; and who stops it need not wait for that either (`break_off`). Part of `runtime.local`. What is frozen is let run on
+end; and who stops it need not wait for that either (`kept_off`). Part of `runtime.local`. What is frozen is let run on
 however a copy ends; after a crash the next manager does it.
 """
 
@@ -19,6 +19,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from pathlib import Path
@@ -33,7 +34,7 @@ from runtime.keeper.client import KeeperClient
 from runtime.linux import memfd
 from runtime.linux.openat2 import NO_OPENAT2_VARIABLE
 from runtime.processes import Live
-from runtime.records import Records
+from runtime.records import Record, Records
 from runtime.spec.config import OciConfig
 
 _START = "import sys; sys.path.append(sys.argv[2]); from runtime.copy.helper import main; main(sys.argv[1])"
@@ -74,6 +75,8 @@ class LocalCopies:
         self._keeper = keeper
         self._stand_still = stand_still
         self._watches: dict[ContainerId, set[_Watch]] = {}
+        self._kept_off: Counter[ContainerId] = Counter()
+        """How many want none of its copies to go on."""
         self._watching = threading.Lock()
 
     def path_state(self, container: ContainerId, path: str) -> PathState:
@@ -99,12 +102,19 @@ class LocalCopies:
             with self._at_work(container, "in", path) as (helper, watch):
                 _feed(helper, watch, _pieces(file))
 
-    def break_off(self, container: ContainerId) -> None:
-        """Have the copies of a container fail that are under way: it is to end."""
+    @contextmanager
+    def kept_off(self, container: ContainerId) -> Iterator[None]:
+        """Have the copies of a container fail that are under way, or that begin meanwhile: it is to end."""
         with self._watching:
+            self._kept_off[container] += 1
             watches = tuple(self._watches.get(container, ()))
         for watch in watches:
             watch.break_off()
+        try:
+            yield
+        finally:
+            with self._watching:
+                self._kept_off -= Counter((container,))
 
     def _file(self, path: str) -> IO[bytes]:
         """Return a file that has no name, so that nothing is left of it whatever happens to us."""
@@ -131,12 +141,16 @@ class LocalCopies:
         self, container: ContainerId, verb: str, path: str
     ) -> Iterator[tuple[subprocess.Popen[bytes], _Watch]]:
         """A helper that is not waited for when it does nothing, or when its container is to end."""
+        name = self._checked(container, path).request.name
         watch: _Watch | None = None
         try:
             with self._helper(container, verb, path) as helper:
                 watch = _Watch(helper.kill)
                 with self._watching:
                     self._watches.setdefault(container, set()).add(watch)
+                    is_late = container in self._kept_off
+                if is_late:
+                    watch.break_off()
                 try:
                     yield helper, watch
                 finally:
@@ -144,7 +158,7 @@ class LocalCopies:
                     self._forget(container, watch)
         except KernelRefused:
             if watch is not None and watch.is_broken_off:
-                raise self._ending(container) from None
+                raise _ending(name) from None
             raise
 
     def _forget(self, container: ContainerId, watch: _Watch) -> None:
@@ -153,27 +167,24 @@ class LocalCopies:
             if not self._watches[container]:
                 del self._watches[container]
 
-    def _ending(self, container: ContainerId) -> InvalidState:
-        name = self._records.get(container).request.name
-        return InvalidState(f"container {name}", "ending", "copy files of")
-
-    def _checked(self, container: ContainerId, path: str) -> None:
-        self._records.get(container)
+    def _checked(self, container: ContainerId, path: str) -> Record:
+        record = self._records.get(container)
         if not path or "\0" in path:
             raise InvalidSpec("path", f"{path!r} is no path in a container")
+        return record
 
     @contextmanager
     def _helper(
         self, container: ContainerId, verb: str, path: str
     ) -> Iterator[subprocess.Popen[bytes]]:
         """A helper at work in the container's tree, its order given; checked for its end at the end."""
-        self._checked(container, path)
+        name = self._checked(container, path).request.name
         with self._host.verb(container):
             live = self._host.live(container)
             begun = (
                 self._in_stopped(container, verb, path)
                 if live is None
-                else self._in_running(container, live, verb, path)
+                else self._in_running(container, name, live, verb, path)
             )
             with begun as helper:
                 yield helper
@@ -194,18 +205,22 @@ class LocalCopies:
 
     @contextmanager
     def _in_running(
-        self, container: ContainerId, live: Live, verb: str, path: str
+        self, container: ContainerId, name: str, live: Live, verb: str, path: str
     ) -> Iterator[subprocess.Popen[bytes]]:
         with ExitStack() as stack:
             pidfd = self._keeper.held(container, "pidfd")
             if pidfd is None:
-                raise self._ending(container)
+                raise _ending(name)
             stack.callback(os.close, pidfd)
             entry = compile_entry(self._host.config(container), facts=self._facts, rootfs=None)
             stack.enter_context(self._stand_still(container))
             if self._host.live(container) != live:
-                raise self._ending(container)
+                raise _ending(name)
             yield stack.enter_context(_working(entry, verb, path, pidfd))
+
+
+def _ending(name: str) -> InvalidState:
+    return InvalidState(f"container {name}", "ending", "copy files of")
 
 
 class _Watch:

@@ -8,9 +8,6 @@ from collections.abc import Callable
 
 from runtime.api import Exit, ExitKind
 from runtime.records import Ending
-from runtime.signal_names import signal_number
-
-__all__ = ["LOST_CODE", "exit_of", "oom_of", "signal_number"]
 
 LOST_CODE = 255
 _OOM_KINDS = {"container": ExitKind.OOM, "system": ExitKind.SYSTEM_OOM}

@@ -16,6 +16,7 @@ import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from secrets import token_hex
 
@@ -46,7 +47,7 @@ from runtime.container.shortfalls import shortfalls
 from runtime.contents import GivenFiles, check, without_contents
 from runtime.copies import LocalCopies
 from runtime.documents import DocumentDamaged
-from runtime.ending import exit_of, oom_of, signal_number
+from runtime.ending import exit_of, oom_of
 from runtime.errors import (
     InvalidState,
     LaunchFailed,
@@ -72,6 +73,7 @@ from runtime.paths import Paths
 from runtime.processes import Live, LocalProcesses
 from runtime.records import Ending, KeeperExit, Record, Records
 from runtime.settling import Settler
+from runtime.signal_names import signal_number
 from runtime.spec.config import OciConfig, decode_config, encode_config
 from runtime.starting import start_keeper
 from runtime.state import state_of
@@ -326,8 +328,7 @@ class LocalRuntime(LocalImages, Parts):
         if container not in self._live:
             return
         self.emit("kill", record, signal=signal or record.stop_signal)
-        self._copies.break_off(container)
-        with self._processes.going_on(container):
+        with self._copies.kept_off(container), self._processes.going_on(container):
             if grace_s > 0:
                 self._signal(record, signal or record.stop_signal)
                 if self._processes.is_paused(container):
@@ -343,17 +344,16 @@ class LocalRuntime(LocalImages, Parts):
         self.emit("kill", record, signal=signal)
         self._signal(record, signal)
         if signal_number(signal) == SIGKILL:
-            self._copies.break_off(container)
-            self._processes.let_run(container)
+            with self._copies.kept_off(container):
+                self._processes.let_run(container)
 
     def remove(self, container: ContainerId, *, force: bool = False, volumes: bool = False) -> None:
         try:
             record = self._records.get(container)
         except NotFound:
             return
-        if force:
-            self._copies.break_off(container)
-        with self.verb(container):
+        without_copies = self._copies.kept_off(container) if force else nullcontext()
+        with without_copies, self.verb(container):
             if container in self._live:
                 if not force:
                     raise InvalidState(f"container {record.request.name}", "running", "remove")

@@ -180,7 +180,7 @@ class LocalProcesses:
             if not self.is_paused(container):
                 raise InvalidState(_named(record), "not paused", "unpause")
             with self._gate:
-                self._mark(container).unlink()
+                self._mark(container).unlink(missing_ok=True)  # a stop may have let it run
                 if container not in self._still:  # whoever still wants it to stand lets it run
                     self._group(container).thaw()
         self._host.emit("unpause", record)

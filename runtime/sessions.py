@@ -8,10 +8,11 @@ import time
 from collections.abc import Callable, Mapping
 
 from runtime.api import Exit, ExitKind
-from runtime.ending import LOST_CODE, exit_of, signal_number
+from runtime.ending import LOST_CODE, exit_of
 from runtime.errors import InvalidState
 from runtime.linux import pidfd, tty
 from runtime.records import Ending
+from runtime.signal_names import signal_number
 
 TOLD_S = 2.0
 """How long after a process's end the keeper may take to say how; after that the kernel is asked."""

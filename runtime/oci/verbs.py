@@ -54,7 +54,7 @@ def state(bundles: Bundles, options: argparse.Namespace) -> int:
 
 
 def kill(bundles: Bundles, options: argparse.Namespace) -> int:
-    from runtime.ending import signal_number
+    from runtime.signal_names import signal_number
 
     bundles.kill(options.id, signal_number(options.signal), is_for_all=options.all)
     return 0

@@ -58,7 +58,7 @@ def test_it_goes_on_until_all_has_been_written(box: Live) -> None:
 
 @pytest.mark.parametrize("verb", ["stop", "kill", "remove"])
 def test_whoever_ends_it_does_not_wait_for_a_copy(box: Live, verb: str) -> None:
-    """Seen to fail without `break_off`: TERM waits in a frozen container, or the lock is held."""
+    """Seen to fail without `kept_off`: TERM waits in a frozen container, or the lock is held."""
     container = box.run("sh", "-c", POLITE)
     eventually(lambda: box.log(container) == "ready\n", what="it has its handler")
     with held_copy(box, container) as (helper, copied):
